@@ -1,0 +1,5 @@
+//! Networks: fork schedule, preset, genesis.
+
+/// A network (under construction).
+#[derive(Debug, Clone)]
+pub struct Network;

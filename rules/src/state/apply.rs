@@ -1,0 +1,200 @@
+//! Applying committed commands, in log order: the only place where the state changes.
+
+use super::digest::Digest;
+use super::records::{self, Record};
+use super::{Applied, Cluster, State};
+use crate::command::{
+    Change, ClusterIdentity, Command, CommandBatch, DataKey, HighWatermark, HistoryImport, Outcome, Rejection,
+    SealedKey, SignIntent, Verdict,
+};
+use crate::primitives::PublicKey;
+use crate::slashing::{History, Ruling};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl State {
+    /// Applies one committed batch. Commands are judged in order, each against the state that the former left.
+    pub fn apply(&mut self, batch: &CommandBatch) -> Applied {
+        let mut step = Step { state: self, changes: Vec::new(), records: BTreeMap::new() };
+        let outcomes = batch.commands.iter().map(|command| step.command(command)).collect();
+        let Step { changes, records, .. } = step;
+        let records = records.into_iter().map(|(key, value)| Record { key, value }).collect();
+        Applied { outcomes, changes, records }
+    }
+}
+
+/// One batch being applied: the state, and what has happened so far.
+struct Step<'a> {
+    state: &'a mut State,
+    changes: Vec<Change>,
+    records: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Step<'_> {
+    fn command(&mut self, command: &Command) -> Outcome {
+        if let Command::Initialise(identity) = command {
+            return self.initialise(identity);
+        }
+        if self.state.cluster.identity.is_none() {
+            return Outcome::Rejected(Rejection::NotInitialised);
+        }
+        match command {
+            Command::Initialise(identity) => self.initialise(identity),
+            Command::Sign(intent) => Outcome::Judged(self.sign(intent)),
+            Command::AddDataKey(data_key) => self.add_data_key(data_key),
+            Command::ImportKey { sealed, history } => self.import_key(sealed, history.as_ref()),
+            Command::ImportHistory(history) => {
+                let raised = self.merge_history(history);
+                Outcome::HistoryMerged { public_key: history.public_key, raised }
+            }
+            Command::SetHighWatermark(limit) => self.set_high_watermark(*limit),
+            Command::RenewPolicy => {
+                let mut cluster = self.state.cluster.clone();
+                cluster.policy_version = cluster.policy_version.saturating_add(1);
+                let version = cluster.policy_version;
+                self.replace_cluster(cluster);
+                self.changes.push(Change::PolicyRenewed(version));
+                Outcome::PolicyRenewed(version)
+            }
+        }
+    }
+
+    fn initialise(&mut self, identity: &ClusterIdentity) -> Outcome {
+        if let Some(present) = &self.state.cluster.identity {
+            return Outcome::Rejected(Rejection::AlreadyInitialised(present.cluster_id));
+        }
+        self.replace_cluster(Cluster { identity: Some(identity.clone()), ..self.state.cluster.clone() });
+        self.changes.push(Change::ClusterInitialised(identity.clone()));
+        Outcome::Initialised
+    }
+
+    /// Judges an intent and records it if it is safe: the check and the record are this one step.
+    fn sign(&mut self, intent: &SignIntent) -> Verdict {
+        let ruling = self.judge(intent);
+        match &ruling {
+            Ruling::Safe => self.changes.push(Change::Signed {
+                public_key: intent.public_key,
+                duty: intent.duty,
+                signing_root: intent.signing_root,
+                peer: intent.peer.clone(),
+            }),
+            Ruling::Refused(violation) => self.changes.push(Change::Refused {
+                public_key: intent.public_key,
+                duty: intent.duty,
+                signing_root: intent.signing_root,
+                peer: intent.peer.clone(),
+                violation: *violation,
+            }),
+            Ruling::Repeat | Ruling::Stale { .. } | Ruling::UnknownKey => {}
+        }
+        Verdict {
+            request_id: intent.request_id,
+            public_key: intent.public_key,
+            duty: intent.duty,
+            signing_root: intent.signing_root,
+            ruling,
+        }
+    }
+
+    fn judge(&mut self, intent: &SignIntent) -> Ruling {
+        let cluster = &self.state.cluster;
+        if intent.policy_version != cluster.policy_version {
+            return Ruling::Stale { policy_version: cluster.policy_version };
+        }
+        let limit = cluster.high_watermark;
+        let Some(validator) = self.state.validators.get(&intent.public_key).filter(|known| known.key.is_some()) else {
+            return Ruling::UnknownKey;
+        };
+        let mut history = validator.history;
+        let ruling = history.judge(&intent.duty, &intent.signing_root, limit.as_ref());
+        self.replace_history(&intent.public_key, history);
+        ruling
+    }
+
+    fn add_data_key(&mut self, data_key: &DataKey) -> Outcome {
+        match self.state.data_keys.get(&data_key.id) {
+            Some(present) if present == data_key => Outcome::DataKeyHeld,
+            Some(_) => Outcome::Rejected(Rejection::DataKeyConflict),
+            None => {
+                self.write(None, records::data_key_record(data_key));
+                self.state.data_keys.insert(data_key.id, data_key.clone());
+                self.changes.push(Change::DataKeyAdded(data_key.id));
+                Outcome::DataKeyHeld
+            }
+        }
+    }
+
+    /// Merges the history first and enables the key after it, in one step: at no index is the key enabled without.
+    fn import_key(&mut self, sealed: &SealedKey, history: Option<&HistoryImport>) -> Outcome {
+        if let Some(history) = history.filter(|history| history.public_key != sealed.public_key) {
+            let (key, history) = (sealed.public_key, history.public_key);
+            return Outcome::Rejected(Rejection::ForeignHistory { key, history });
+        }
+        if !self.state.data_keys.contains_key(&sealed.data_key) {
+            return Outcome::Rejected(Rejection::UnknownDataKey);
+        }
+        if let Some(history) = history {
+            self.merge_history(history);
+        }
+        let public_key = sealed.public_key;
+        let duplicate = self.state.validator(&public_key).is_some_and(|known| known.key.is_some());
+        if !duplicate {
+            self.write(None, records::key_record(sealed));
+            self.state.validators.entry(public_key).or_default().key = Some(Arc::new(sealed.clone()));
+            self.changes.push(Change::KeyAdded(public_key));
+        }
+        Outcome::KeyImported { public_key, duplicate }
+    }
+
+    fn merge_history(&mut self, import: &HistoryImport) -> bool {
+        let mut history = self.state.validator(&import.public_key).map_or_else(History::default, |known| known.history);
+        let raised = history.merge(import);
+        if raised {
+            self.replace_history(&import.public_key, history);
+            self.changes.push(Change::HistoryMerged(import.clone()));
+        }
+        raised
+    }
+
+    fn set_high_watermark(&mut self, limit: Option<HighWatermark>) -> Outcome {
+        if let Some(limit) = &limit {
+            let covered = |history: &History| {
+                history.block.is_none_or(|mark| mark.max_slot < limit.slot)
+                    && history.attestation.is_none_or(|mark| mark.max_target.max(mark.max_source) < limit.epoch)
+            };
+            if let Some((key, _)) = self.state.validators.iter().find(|(_, known)| !covered(&known.history)) {
+                return Outcome::Rejected(Rejection::HighWatermarkBelowHistory(*key));
+            }
+        }
+        self.replace_cluster(Cluster { high_watermark: limit, ..self.state.cluster.clone() });
+        self.changes.push(Change::HighWatermarkSet(limit));
+        Outcome::HighWatermarkSet
+    }
+
+    fn replace_cluster(&mut self, cluster: Cluster) {
+        let before = (self.state.cluster != Cluster::default()).then(|| records::cluster_record(&self.state.cluster));
+        self.write(before, records::cluster_record(&cluster));
+        self.state.cluster = cluster;
+    }
+
+    fn replace_history(&mut self, public_key: &PublicKey, history: History) {
+        let validator = self.state.validators.entry(*public_key).or_default();
+        if validator.history == history {
+            return;
+        }
+        let before =
+            (validator.history != History::default()).then(|| records::history_record(public_key, &validator.history));
+        validator.history = history;
+        self.write(before, records::history_record(public_key, &history));
+    }
+
+    /// Notes a record for the store and moves the digest from its old to its new content.
+    fn write(&mut self, before: Option<Record>, after: Record) {
+        let digest: &mut Digest = &mut self.state.digest;
+        if let Some(before) = &before {
+            digest.remove(before);
+        }
+        digest.add(&after);
+        self.records.insert(after.key, after.value);
+    }
+}

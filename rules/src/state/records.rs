@@ -1,0 +1,140 @@
+//! The state as key-value records: what the state store keeps and what a snapshot carries.
+//!
+//! | key | value |
+//! |---|---|
+//! | `c` | [`Cluster`] |
+//! | `d` + data-key id | [`DataKey`] |
+//! | `h` + public key | [`History`] |
+//! | `k` + public key | [`SealedKey`] |
+//!
+//! Values are in the form of [`crate::codec`].
+
+use super::{Cluster, State};
+use crate::codec::{self, DecodeError};
+use crate::command::{DataKey, SealedKey};
+use crate::primitives::PublicKey;
+use crate::slashing::History;
+use std::sync::Arc;
+
+const CLUSTER: u8 = b'c';
+const DATA_KEY: u8 = b'd';
+const HISTORY: u8 = b'h';
+const KEY: u8 = b'k';
+
+/// One record of the state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Kind and name.
+    pub key: Vec<u8>,
+    /// Encoded content.
+    pub value: Vec<u8>,
+}
+
+/// A record that this binary cannot read. The store it came from must not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CorruptRecord {
+    /// The key is of no known kind or length.
+    #[error("state record with an unknown key of {0} bytes")]
+    UnknownKey(usize),
+    /// The value cannot be decoded.
+    #[error("state record of kind '{kind}' cannot be decoded")]
+    Value {
+        /// First byte of the key.
+        kind: char,
+        /// Why.
+        #[source]
+        source: DecodeError,
+    },
+    /// The value names another validator or data key than the record's key.
+    #[error("state record of kind '{0}' lies under another record's key")]
+    Misplaced(char),
+}
+
+pub(super) fn cluster_record(cluster: &Cluster) -> Record {
+    Record { key: vec![CLUSTER], value: codec::encode(cluster) }
+}
+
+pub(super) fn data_key_record(data_key: &DataKey) -> Record {
+    Record { key: named(DATA_KEY, &data_key.id), value: codec::encode(data_key) }
+}
+
+pub(super) fn history_record(public_key: &PublicKey, history: &History) -> Record {
+    Record { key: named(HISTORY, public_key.as_bytes()), value: codec::encode(history) }
+}
+
+pub(super) fn key_record(key: &SealedKey) -> Record {
+    Record { key: named(KEY, key.public_key.as_bytes()), value: codec::encode(key) }
+}
+
+fn named(kind: u8, name: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + name.len());
+    key.push(kind);
+    key.extend_from_slice(name);
+    key
+}
+
+impl State {
+    /// Every record of the state, in a fixed order.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        // A state that was never applied to has no records, so that its digest is that of nothing.
+        let cluster = (self.cluster != Cluster::default()).then(|| cluster_record(&self.cluster));
+        let data_keys = self.data_keys.values().map(data_key_record);
+        let validators = self.validators.iter().flat_map(|(public_key, validator)| {
+            let history =
+                (validator.history != History::default()).then(|| history_record(public_key, &validator.history));
+            history.into_iter().chain(validator.key.as_deref().map(key_record))
+        });
+        cluster.into_iter().chain(data_keys).chain(validators)
+    }
+
+    /// Builds a state from records in any order.
+    ///
+    /// # Errors
+    /// [`CorruptRecord`] on the first record that cannot be read; nothing of the others is used then.
+    pub fn from_records<K, V>(records: impl IntoIterator<Item = (K, V)>) -> Result<Self, CorruptRecord>
+    where
+        K: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let mut state = Self::default();
+        for (key, value) in records {
+            state.load(key.as_ref(), value.as_ref())?;
+        }
+        for record in state.clone().records() {
+            state.digest.add(&record);
+        }
+        Ok(state)
+    }
+
+    fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
+        let (kind, name) = key.split_first().ok_or(CorruptRecord::UnknownKey(0))?;
+        match (*kind, name.len()) {
+            (CLUSTER, 0) => self.cluster = read(*kind, value)?,
+            (DATA_KEY, 16) => {
+                let data_key: DataKey = read(*kind, value)?;
+                expect_name(*kind, name, &data_key.id)?;
+                self.data_keys.insert(data_key.id, data_key);
+            }
+            (HISTORY, PublicKey::LENGTH) => {
+                let public_key = PublicKey(name.try_into().map_err(|_| CorruptRecord::UnknownKey(key.len()))?);
+                self.validators.entry(public_key).or_default().history = read(*kind, value)?;
+            }
+            (KEY, PublicKey::LENGTH) => {
+                let sealed: SealedKey = read(*kind, value)?;
+                expect_name(*kind, name, sealed.public_key.as_bytes())?;
+                let public_key = sealed.public_key;
+                self.validators.entry(public_key).or_default().key = Some(Arc::new(sealed));
+            }
+            _ => return Err(CorruptRecord::UnknownKey(key.len())),
+        }
+        Ok(())
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(kind: u8, value: &[u8]) -> Result<T, CorruptRecord> {
+    codec::decode(value).map_err(|source| CorruptRecord::Value { kind: char::from(kind), source })
+}
+
+fn expect_name(kind: u8, expected: &[u8], found: &[u8]) -> Result<(), CorruptRecord> {
+    if expected == found { Ok(()) } else { Err(CorruptRecord::Misplaced(char::from(kind))) }
+}
