@@ -1,0 +1,112 @@
+//! The plain values that cross the border of this crate.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A member of the cluster as it advertises itself to the others; part of the replicated membership.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Name in the node's certificate (common name).
+    pub name: String,
+    /// Where the other nodes reach it, `host:port`.
+    pub peer_addr: String,
+    /// Where clients reach it, `https://host:port`, without a trailing slash; empty if it must not be redirected to.
+    pub api_url: String,
+}
+
+/// Raft timers and what follows from them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    /// Heartbeat interval of the leader.
+    pub heartbeat: Duration,
+    /// Lower bound of the election timeout.
+    pub election_min: Duration,
+    /// Upper bound of the election timeout, and the time for which a voter keeps faith in a leader.
+    pub election_max: Duration,
+    /// How long a node may sign unslashable messages after it last heard of a leader with a quorum (DESIGN 4a, X).
+    pub lease: Duration,
+    /// How long a request waits for a leader before it is answered "unavailable" (Nimbus gives up at 3 s).
+    pub leader_wait: Duration,
+    /// Deadline of one try to forward an intent.
+    pub forward_try: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(50),
+            election_min: Duration::from_millis(350),
+            election_max: Duration::from_millis(400),
+            lease: Duration::from_millis(750),
+            leader_wait: Duration::from_millis(2_000),
+            forward_try: Duration::from_millis(150),
+        }
+    }
+}
+
+/// What a node is to its cluster right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Orders commands.
+    Leader,
+    /// Follows a leader.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Receives the log without a vote.
+    Learner,
+    /// Stopped or stopping.
+    Stopped,
+}
+
+/// Who leads, as far as this node knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leadership {
+    /// This node leads and has applied an entry of its own term.
+    This,
+    /// Another node leads.
+    Other {
+        /// Its node id.
+        id: u64,
+        /// How it is reached.
+        member: Member,
+    },
+    /// No leader is known, or this node leads but has not applied an entry of its term yet.
+    Unknown,
+}
+
+/// What one node knows about itself; what `cluster status` prints per member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The node.
+    pub id: u64,
+    /// How it advertises itself.
+    pub member: Member,
+    /// What it is right now.
+    pub role: Role,
+    /// Raft term.
+    pub term: u64,
+    /// The leader it follows.
+    pub leader: Option<u64>,
+    /// Last log index on its disk.
+    pub last_log_index: Option<u64>,
+    /// Last index known to be committed.
+    pub commit_index: Option<u64>,
+    /// Last applied index.
+    pub applied_index: Option<u64>,
+    /// Last index that a durable snapshot covers.
+    pub snapshot_index: Option<u64>,
+    /// State digest after `applied_index`, `0x` hexadecimal (equal on all nodes at equal index).
+    pub digest: String,
+    /// Validators whose key is held.
+    pub keys: u64,
+    /// Whether it can serve.
+    pub ready: bool,
+    /// Why not, if not.
+    pub not_ready: Option<String>,
+    /// Version of the binary.
+    pub version: String,
+    /// Ids of the voting members as it knows them.
+    pub voters: Vec<u64>,
+}
