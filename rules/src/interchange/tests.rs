@@ -1,0 +1,1 @@
+//! Reading, reducing, reporting and writing.
