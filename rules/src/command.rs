@@ -105,10 +105,12 @@ pub struct Verdict {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataKey {
     /// Random name of the data key.
+    #[serde(with = "serde_bytes")]
     pub id: [u8; 16],
     /// The sealer that wrapped it, e.g. `local`.
     pub sealer: String,
     /// The wrapped bytes, meaningful to the sealer only.
+    #[serde(with = "serde_bytes")]
     pub wrapped: Vec<u8>,
 }
 
@@ -122,10 +124,13 @@ pub struct SealedKey {
     /// The validator.
     pub public_key: PublicKey,
     /// The data key that encrypts it.
+    #[serde(with = "serde_bytes")]
     pub data_key: [u8; 16],
     /// AES-GCM nonce, random for every sealing.
+    #[serde(with = "serde_bytes")]
     pub nonce: [u8; 12],
     /// Encrypted secret and authentication tag.
+    #[serde(with = "serde_bytes")]
     pub ciphertext: Vec<u8>,
 }
 
