@@ -1,1 +1,31 @@
-//! consigner-gate
+//! `consigner-gate`: lets in who may come in, on every door.
+//!
+//! Every listening and every outgoing socket of the program, and its TLS, live here; no other crate names
+//! tokio-rustls. In flow: files with certificates, addresses, a `tower` service. Out flow: requests that carry an
+//! authenticated [`Peer`] in their extensions, answers of other nodes, one WARN line for each caller turned away.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`tls`] | certificates and keys from PEM files, TLS configurations without session resumption, hot reload |
+//! | [`peer`] | who is at the other end, as the TLS handshake proved it |
+//! | [`door`] | the accept loop: handshake deadline, caps, idle and slow connections, graceful shutdown |
+//! | [`channel`] | one HTTP/2 connection to one other node |
+//! | [`client`] | an HTTPS client for the command line, the bench and tests |
+//! | [`host`] | the Host header allowlist, as a pure function |
+//!
+//! Deliberately absent: what a request means, HTTP error answers, permissions. Those belong to `rules` and `api`.
+
+pub mod channel;
+pub mod client;
+mod dial;
+pub mod door;
+pub mod host;
+pub mod peer;
+pub mod tls;
+
+pub use channel::{ChannelError, PeerChannel};
+pub use client::{ClientError, HttpsClient, Response};
+pub use door::{Admit, Door, DoorConfig, DoorCounters, DoorError, DoorLimits};
+pub use host::{HostAllowlist, HostAllowlistError};
+pub use peer::{Peer, PeerCertificate};
+pub use tls::{ClientTls, ReloadableTls, ServerTls, TlsError};

@@ -1,0 +1,318 @@
+//! One connection from handshake to its end.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::{Request, Response, Version};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tower::{Service, ServiceExt as _};
+
+use super::handshake::{Refused, shake_hands};
+use super::limits::DoorLimits;
+use super::supervision::{Activity, Verdict, Watch};
+use super::{Gatekeeper, Shutdown};
+use crate::peer::Peer;
+
+/// After an orderly close was begun, a connection without a request in flight gets this long to write out what hyper
+/// still buffers and to say goodbye.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// A permit each; the first is given back when the handshake is over, the second when the connection is.
+pub(super) struct Slots {
+    pub(super) handshake: OwnedSemaphorePermit,
+    pub(super) connection: OwnedSemaphorePermit,
+}
+
+/// Serves one accepted connection until it ends or the door is cut off.
+pub(super) async fn serve<S, B>(
+    keeper: Arc<Gatekeeper>,
+    stream: TcpStream,
+    addr: SocketAddr,
+    slots: Slots,
+    service: S,
+    shutdown: Shutdown,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    // Fails only on a socket that is already gone, which the handshake will notice.
+    let _gone = stream.set_nodelay(true);
+    let Slots { handshake, connection } = slots;
+    let Some(tls) = keeper.tls.as_ref().map(|tls| tls.current()) else {
+        drop(handshake);
+        let peer = Peer { addr, certificate: None };
+        return match keeper.admit(&peer) {
+            Ok(()) => supervise(&keeper, stream, peer, false, service, shutdown).await,
+            Err(refused) => keeper.refused(addr, &refused),
+        };
+    };
+    let entered = tokio::select! {
+        () = shutdown.begun.cancelled() => return,
+        entered = shake_hands(stream, addr, tls, keeper.limits.handshake_timeout) => entered,
+    };
+    drop(handshake);
+    match entered.and_then(|(stream, peer)| keeper.admit(&peer).map(|()| (stream, peer))) {
+        Err(refused) => {
+            if !refused.probe {
+                keeper.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+            }
+            keeper.refused(addr, &refused);
+        }
+        Ok((stream, peer)) => {
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            supervise(&keeper, stream, peer, http2, service, shutdown).await;
+        }
+    }
+    drop(connection);
+}
+
+async fn supervise<I, S, B>(keeper: &Gatekeeper, io: I, peer: Peer, http2: bool, service: S, shutdown: Shutdown)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let activity = Arc::new(Activity::default());
+    if http2 {
+        activity.is_http2();
+    }
+    let io = TokioIo::new(Watched { io, activity: activity.clone() });
+    let answer = hyper::service::service_fn({
+        let (activity, peer) = (activity.clone(), peer.clone());
+        move |request| answer(request, service.clone(), peer.clone(), activity.clone())
+    });
+    let protocol = protocol(&keeper.limits);
+    let mut connection = pin!(protocol.serve_connection(io, answer));
+    let mut watch = Watch::new(Instant::now());
+    let mut tick = tokio::time::interval(Watch::tick(&keeper.limits));
+    let mut leaving = false;
+    let why = loop {
+        tokio::select! {
+            result = connection.as_mut() => break result.err().map(|error| describe(error.as_ref())),
+            () = shutdown.cut.cancelled() => break Some("cut at shutdown".to_owned()),
+            () = shutdown.begun.cancelled(), if !leaving => leaving = true,
+            _ = tick.tick() => match watch.look(Instant::now(), &activity, &keeper.limits) {
+                Verdict::Keep if is_expired(&peer) => leaving = true,
+                Verdict::Keep => continue,
+                Verdict::Close => leaving = true,
+                Verdict::Cut(reason) => {
+                    keeper.counters.cut.fetch_add(1, Ordering::Relaxed);
+                    break Some(reason.to_owned());
+                }
+            },
+        }
+        if leaving {
+            connection.as_mut().graceful_shutdown();
+            break leave(connection, &activity, &shutdown, &mut watch, keeper).await;
+        }
+    };
+    if let Some(why) = why {
+        tracing::debug!(door = %keeper.name, peer = %peer.addr, name = peer.name(), why, "connection ended");
+    }
+}
+
+/// Waits for an orderly end: requests in flight finish, then a short farewell.
+async fn leave<C: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>>(
+    mut connection: Pin<&mut C>,
+    activity: &Activity,
+    shutdown: &Shutdown,
+    watch: &mut Watch,
+    keeper: &Gatekeeper,
+) -> Option<String> {
+    let mut tick = tokio::time::interval(FAREWELL / 10);
+    let mut quiet_since = None;
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => return result.err().map(|error| describe(error.as_ref())),
+            () = shutdown.cut.cancelled() => return Some("cut at shutdown".to_owned()),
+            _ = tick.tick() => {}
+        }
+        let now = Instant::now();
+        if activity.in_flight() > 0 {
+            quiet_since = None;
+            if let Verdict::Cut(reason) = watch.look(now, activity, &keeper.limits) {
+                return Some(reason.to_owned());
+            }
+        } else if now.duration_since(*quiet_since.get_or_insert(now)) >= FAREWELL {
+            return None;
+        }
+    }
+}
+
+async fn answer<S, B>(
+    mut request: Request<Incoming>,
+    service: S,
+    peer: Peer,
+    activity: Arc<Activity>,
+) -> Result<Response<Tracked<B>>, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+{
+    if request.version() == Version::HTTP_2 {
+        activity.is_http2();
+    }
+    let in_flight = InFlight::begin(activity);
+    request.extensions_mut().insert(peer);
+    let response = service.oneshot(request).await?;
+    Ok(response.map(|body| Tracked { body, _in_flight: in_flight }))
+}
+
+fn protocol(limits: &DoorLimits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        // See `supervision`: hyper's timeout would also close idle connections.
+        .header_read_timeout(None)
+        .max_buf_size(limits.http1_buffer_bytes)
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.http2_ping_interval)
+        .keep_alive_timeout(limits.http2_ping_interval)
+        .max_concurrent_streams(limits.http2_streams_max)
+        // A caller whose deadlines all end at once resets all its requests at once; that is no attack.
+        .max_pending_accept_reset_streams(limits.http2_streams_max as usize)
+        .max_header_list_size(limits.http2_header_bytes)
+        .initial_stream_window_size(limits.http2_stream_window)
+        .initial_connection_window_size(limits.http2_connection_window);
+    builder
+}
+
+fn is_expired(peer: &Peer) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    peer.certificate.as_ref().is_some_and(|certificate| certificate.not_after_unix < now)
+}
+
+/// An error with its causes on one line.
+fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+impl Gatekeeper {
+    fn admit(&self, peer: &Peer) -> Result<(), Refused> {
+        let Some(admit) = &self.admit else { return Ok(()) };
+        admit(peer).map_err(|reason| {
+            let fingerprint = peer.certificate.as_ref().map(|certificate| hex::encode(certificate.fingerprint_sha256));
+            let certificate = fingerprint.map(|hex| format!("{} sha256:{hex}", peer.name()));
+            Refused { certificate, ..Refused::because(reason) }
+        })
+    }
+}
+
+/// Counts a request as in flight from its head until its answer's body is gone.
+struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    fn begin(activity: Arc<Activity>) -> Self {
+        activity.request_began();
+        Self(activity)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.request_ended();
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A response body that keeps its request counted while it is sent.
+    struct Tracked<B> {
+        #[pin]
+        body: B,
+        _in_flight: InFlight,
+    }
+}
+
+impl<B: Body> Body for Tracked<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A socket that counts what passes.
+struct Watched<I> {
+    io: I,
+    activity: Arc<Activity>,
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        self.activity.read(buf.filled().len() - before);
+        polled
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.count_written(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.count_written(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl<I> Watched<I> {
+    fn count_written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &polled {
+            self.activity.written(*bytes);
+        }
+        polled
+    }
+}

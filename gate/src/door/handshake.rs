@@ -1,0 +1,100 @@
+//! One TLS handshake: a proven peer, or the reason why not.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::peer::{self, Peer, PeerCertificate};
+use crate::tls::verifier::noting_the_leaf;
+
+/// After a refusal the caller's bytes are read (and thrown away) for this long: closing a socket with unread bytes
+/// sends a reset, which destroys the alert that tells the caller why.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// At most so many bytes while lingering.
+const LINGER_BYTES_MAX: u64 = 64 << 10;
+
+/// Why a caller did not get in.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// For the log line.
+    pub(super) reason: String,
+    /// Subject and fingerprint of the certificate that the caller presented, if it did.
+    pub(super) certificate: Option<String>,
+    /// The caller went away before it sent a byte: a TCP health check, not an attempt to get in.
+    pub(super) probe: bool,
+}
+
+impl Refused {
+    pub(super) fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), certificate: None, probe: false }
+    }
+}
+
+/// Shakes hands within `deadline`.
+pub(super) async fn shake_hands(
+    stream: TcpStream,
+    addr: SocketAddr,
+    config: Arc<ServerConfig>,
+    deadline: Duration,
+) -> Result<(TlsStream<TcpStream>, Peer), Refused> {
+    let until = Instant::now() + deadline;
+    match timeout_at(until, stream.peek(&mut [0])).await {
+        Err(_elapsed) => return Err(Refused::because(format!("no byte within {deadline:?}"))),
+        // Closed, or reset as load balancers end their TCP health checks.
+        Ok(Ok(0) | Err(_)) => return Err(Refused { probe: true, ..Refused::because("closed before the handshake") }),
+        Ok(Ok(_)) => {}
+    }
+    let accept = TlsAcceptor::from(config).accept(stream).into_fallible();
+    let (result, leaf) = noting_the_leaf(timeout_at(until, accept)).await;
+    let certificate = leaf.as_ref().map(peer::describe);
+    match result {
+        Err(_elapsed) => {
+            Err(Refused { certificate, ..Refused::because(format!("handshake not finished within {deadline:?}")) })
+        }
+        Ok(Err((error, stream))) => {
+            linger(stream).await;
+            Err(Refused { certificate, ..Refused::because(explain(&error)) })
+        }
+        Ok(Ok(stream)) => match who(&stream, addr) {
+            Ok(peer) => Ok((stream, peer)),
+            Err(reason) => Err(Refused { certificate, ..Refused::because(reason) }),
+        },
+    }
+}
+
+fn who(stream: &TlsStream<TcpStream>, addr: SocketAddr) -> Result<Peer, String> {
+    let leaf: Option<&CertificateDer<'_>> = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    // Cannot be absent, since the verifier demands one; but a door must not open on "cannot".
+    let leaf = leaf.ok_or("no client certificate")?;
+    let certificate = PeerCertificate::parse(leaf).map_err(|why| why.to_string())?;
+    Ok(Peer { addr, certificate: Some(Arc::new(certificate)) })
+}
+
+fn explain(error: &io::Error) -> String {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::NoCertificatesPresented) => "no client certificate".to_owned(),
+        Some(rustls::Error::InvalidMessage(_)) => format!("not a TLS handshake (plain HTTP on a TLS port?): {error}"),
+        Some(tls) => tls.to_string(),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "closed during the handshake".to_owned(),
+        None => error.to_string(),
+    }
+}
+
+async fn linger(mut stream: TcpStream) {
+    let _farewell = timeout(LINGER, async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await
+    })
+    .await;
+}

@@ -1,0 +1,47 @@
+//! TLS configurations from PEM files.
+//!
+//! In: paths. Out: rustls configurations with the aws-lc-rs provider passed explicitly, so that no process-wide
+//! default is needed. TLS 1.2 stays on beside 1.3 because Teku pins `TLSv1.2` and Nimbus offers nothing newer.
+//!
+//! Deliberately absent: **session resumption**, on both sides. rustls copies the client chain of the first handshake
+//! into a resumed session without verifying it again, so a resumed session would outlive a certificate check.
+
+mod config;
+mod error;
+mod pem;
+mod reload;
+pub(crate) mod verifier;
+
+pub use config::{client_config, server_config};
+pub use error::TlsError;
+pub use reload::ReloadableTls;
+
+use std::path::PathBuf;
+
+/// ALPN for doors that speak to validator clients and operators: HTTP/2 or HTTP/1.1.
+pub const ALPN_API: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// ALPN between nodes: HTTP/2 only.
+pub const ALPN_PEER: &[&[u8]] = &[b"h2"];
+
+/// The files behind a listening TLS socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// Certificate chain, leaf first, PEM.
+    pub cert: PathBuf,
+    /// Private key of the leaf, PEM (PKCS#8, PKCS#1 or SEC1), not encrypted.
+    pub key: PathBuf,
+    /// CA certificates that may issue client certificates, PEM. Only these: no system store.
+    pub client_ca: PathBuf,
+}
+
+/// The files behind an outgoing TLS connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientTls {
+    /// Certificate chain, leaf first, PEM.
+    pub cert: PathBuf,
+    /// Private key of the leaf, PEM (PKCS#8, PKCS#1 or SEC1), not encrypted.
+    pub key: PathBuf,
+    /// CA certificates that may issue server certificates, PEM. Only these: no system store.
+    pub ca: PathBuf,
+}
