@@ -1,0 +1,149 @@
+//! What the slashing tests share: tiny values, a naive oracle, and a state that checks itself after every batch.
+
+#![allow(dead_code, reason = "every test binary uses its own part of this module")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+pub mod oracle;
+
+use consigner_rules::command::{ClusterIdentity, DataKey};
+use consigner_rules::primitives::{ClusterId, RequestId};
+use consigner_rules::state::{Applied, Record, State};
+use consigner_rules::{AgreedDuty, Change, Command, CommandBatch, Outcome, PublicKey, Root, SealedKey, SignIntent};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The policy version of a new cluster.
+pub const POLICY: u64 = 1;
+
+pub fn key(number: u8) -> PublicKey {
+    PublicKey([number; 48])
+}
+
+pub fn root(number: u8) -> Root {
+    Root([number; 32])
+}
+
+pub fn identity(genesis_validators_root: Root) -> ClusterIdentity {
+    ClusterIdentity { cluster_id: ClusterId([7; 16]), network: "minimal".to_owned(), genesis_validators_root }
+}
+
+pub fn data_key(number: u8) -> DataKey {
+    DataKey { id: [number; 16], sealer: "local".to_owned(), wrapped: vec![number; 40] }
+}
+
+pub fn sealed(public_key: PublicKey, data_key: u8) -> SealedKey {
+    SealedKey { format: 1, public_key, data_key: [data_key; 16], nonce: [3; 12], ciphertext: vec![9; 48] }
+}
+
+pub fn intent(public_key: PublicKey, duty: AgreedDuty, signing_root: Root) -> SignIntent {
+    let (request_id, peer) = (RequestId([5; 16]), "client".to_owned());
+    SignIntent { request_id, public_key, duty, signing_root, peer, policy_version: POLICY }
+}
+
+pub fn batch(commands: Vec<Command>) -> CommandBatch {
+    CommandBatch { proposed_at_ms: 0, checkpoint: None, commands }
+}
+
+/// Where the vectors lie, or `None` after saying plainly that the test is skipped.
+pub fn vectors(name: &str) -> Option<PathBuf> {
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors");
+    let folder = std::env::var_os("CONSIGNER_VECTORS").map_or_else(beside, PathBuf::from).join(name);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("SKIPPED: no vectors at {} (set CONSIGNER_VECTORS)", folder.display());
+    None
+}
+
+/// A state beside the store that a node would keep of it; checks every promise of `Applied` after every batch.
+#[derive(Clone, Default)]
+pub struct Checked {
+    pub state: State,
+    store: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Checked {
+    /// A cluster with one data key.
+    pub fn initialised(genesis_validators_root: Root) -> Self {
+        let mut checked = Self::default();
+        let commands = vec![Command::Initialise(identity(genesis_validators_root)), Command::AddDataKey(data_key(1))];
+        assert_eq!(checked.apply(&batch(commands)).outcomes, [Outcome::Initialised, Outcome::DataKeyHeld]);
+        checked
+    }
+
+    pub fn import_key(&mut self, public_key: PublicKey) {
+        let command = Command::ImportKey { sealed: sealed(public_key, 1), history: None };
+        assert_eq!(self.one(command), Outcome::KeyImported { public_key, duplicate: false });
+    }
+
+    pub fn one(&mut self, command: Command) -> Outcome {
+        let mut applied = self.apply(&batch(vec![command]));
+        assert_eq!(applied.outcomes.len(), 1);
+        applied.outcomes.remove(0)
+    }
+
+    /// Applies a batch and asserts S3, S8 and that the named records are exactly what changed.
+    pub fn apply(&mut self, batch: &CommandBatch) -> Applied {
+        let before = self.state.clone();
+        let applied = self.state.apply(batch);
+        assert_eq!(applied.outcomes.len(), batch.commands.len(), "one outcome per command");
+        assert_watermarks_kept(&before, &self.state);
+        for record in &applied.records {
+            self.store.insert(record.key.clone(), record.value.clone());
+        }
+        self.assert_store();
+        assert_same_on_another_node(before, batch, &applied, &self.state);
+        applied
+    }
+
+    fn assert_store(&self) {
+        let records: BTreeMap<_, _> = self.state.records().map(|Record { key, value }| (key, value)).collect();
+        assert_eq!(records, self.store, "what the store was told is what the state holds");
+        assert_eq!(self.state.digest(), self.state.recomputed_digest());
+        let loaded = State::from_records(&self.store).expect("own records load");
+        assert_eq!(loaded.digest(), self.state.digest());
+        assert_eq!(loaded.cluster(), self.state.cluster());
+        assert!(loaded.validators().eq(self.state.validators()));
+        assert!(loaded.data_keys().eq(self.state.data_keys()));
+    }
+}
+
+/// S3: no command lowers or forgets a watermark, drops a key, or takes the policy back.
+fn assert_watermarks_kept(before: &State, after: &State) {
+    assert!(after.cluster().policy_version >= before.cluster().policy_version);
+    assert!(before.identity().is_none() || before.identity() == after.identity());
+    for (public_key, old) in before.validators() {
+        let new = after.validator(public_key).expect("a validator never vanishes");
+        assert!(old.key.is_none() || old.key == new.key, "a held key is never replaced");
+        if let Some(old) = old.history.block {
+            assert!(new.history.block.expect("a block mark never vanishes").max_slot >= old.max_slot);
+        }
+        if let Some(old) = old.history.attestation {
+            let new = new.history.attestation.expect("an attestation mark never vanishes");
+            assert!(new.max_source >= old.max_source && new.max_target >= old.max_target);
+        }
+    }
+}
+
+/// S8: the same batch on a clone, and the same commands one by one, give the same answers and the same state.
+fn assert_same_on_another_node(before: State, batch_applied: &CommandBatch, applied: &Applied, after: &State) {
+    let mut other = before.clone();
+    assert_eq!(&other.apply(batch_applied), applied);
+    assert_eq!(other.digest(), after.digest());
+
+    let mut single = before;
+    let mut outcomes = Vec::new();
+    let mut changes: Vec<Change> = Vec::new();
+    let mut records = BTreeMap::new();
+    for command in &batch_applied.commands {
+        let mut step = single.apply(&batch(vec![command.clone()]));
+        outcomes.append(&mut step.outcomes);
+        changes.append(&mut step.changes);
+        records.extend(step.records.into_iter().map(|record| (record.key, record.value)));
+    }
+    assert_eq!(outcomes, applied.outcomes);
+    assert_eq!(changes, applied.changes);
+    assert!(records.into_iter().eq(applied.records.iter().map(|record| (record.key.clone(), record.value.clone()))));
+    assert_eq!(single.digest(), after.digest());
+    assert!(single.records().eq(after.records()));
+}
