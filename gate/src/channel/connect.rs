@@ -104,11 +104,14 @@ fn timed_out(what: &str) -> io::Error {
 fn connect_error(target: &Target, error: io::Error) -> ChannelError {
     let addr = target.addr.clone();
     let is_tls = dial::tls_error_in(&error).is_some();
-    let (kind, source) = (error.kind(), Arc::new(error));
-    match kind {
-        _ if is_tls => ChannelError::Tls { addr, source },
-        io::ErrorKind::ConnectionRefused => ChannelError::ConnectRefused { addr, source },
-        _ => ChannelError::Connect { addr, source },
+    let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
+    let source = Arc::new(error);
+    if is_tls {
+        ChannelError::Tls { addr, source }
+    } else if is_refused {
+        ChannelError::ConnectRefused { addr, source }
+    } else {
+        ChannelError::Connect { addr, source }
     }
 }
 
@@ -121,22 +124,19 @@ struct FirstRead<I> {
 impl<I: AsyncRead + Unpin> AsyncRead for FirstRead<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if polled.is_pending() {
-            return polled;
-        }
-        let Some(first) = self.first.take() else { return polled };
-        let (told, passed_on) = match polled {
-            Poll::Ready(Err(error)) => {
+        let result = std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buf));
+        let Some(first) = self.first.take() else { return Poll::Ready(result) };
+        let (told, passed_on) = match result {
+            Err(error) => {
                 let kind = error.kind();
-                (Err(error), Poll::Ready(Err(kind.into())))
+                (Err(error), Err(kind.into()))
             }
-            _ if buf.filled().len() == before => (Err(io::ErrorKind::UnexpectedEof.into()), Poll::Ready(Ok(()))),
-            _ => (Ok(()), Poll::Ready(Ok(()))),
+            Ok(()) if buf.filled().len() == before => (Err(io::ErrorKind::UnexpectedEof.into()), Ok(())),
+            Ok(()) => (Ok(()), Ok(())),
         };
         // Nobody listens if the connect was given up.
         let _given_up = first.send(told);
-        passed_on
+        Poll::Ready(passed_on)
     }
 }
 

@@ -93,7 +93,7 @@ impl PeerChannel {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(Failure::NotTaken(returned))) => {
                     self.link.retire(&conn);
-                    request = Some(returned);
+                    request = Some(*returned);
                 }
                 Ok(Err(Failure::Final(error))) => return Err(error),
                 Err(_elapsed) => {
@@ -131,7 +131,7 @@ impl PeerChannel {
     ) -> Result<(StatusCode, Bytes), Failure> {
         let sent = conn.sender.clone().try_send_request(request).await;
         let response = sent.map_err(|mut error| match error.take_message() {
-            Some(request) => Failure::NotTaken(request),
+            Some(request) => Failure::NotTaken(Box::new(request)),
             None => Failure::Final(self.broken(conn, error.into_error())),
         })?;
         conn.answered();
@@ -190,7 +190,7 @@ impl std::fmt::Debug for PeerChannel {
 
 enum Failure {
     /// The connection ended before it took the request.
-    NotTaken(Request<Full<Bytes>>),
+    NotTaken(Box<Request<Full<Bytes>>>),
     Final(ChannelError),
 }
 

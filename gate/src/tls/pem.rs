@@ -22,9 +22,11 @@ const PEM_FILE_BYTES_MAX: u64 = 1 << 20;
 pub(super) fn certified_key(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(cert)?;
     check_leaf(cert, &chain)?;
-    CertifiedKey::from_der(chain, private_key(key)?, provider).map_err(|source| match source {
-        rustls::Error::InconsistentKeys(_) => TlsError::KeyMismatch { cert: cert.into(), key: key.into() },
-        source => TlsError::BadKey { path: key.into(), source },
+    CertifiedKey::from_der(chain, private_key(key)?, provider).map_err(|source| {
+        if matches!(source, rustls::Error::InconsistentKeys(_)) {
+            return TlsError::KeyMismatch { cert: cert.into(), key: key.into() };
+        }
+        TlsError::BadKey { path: key.into(), source }
     })
 }
 

@@ -1,0 +1,103 @@
+//! Real certificates, real doors, and the log lines they write.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+pub mod logs;
+pub mod pki;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use consigner_gate::{Door, DoorConfig, DoorCounters, DoorLimits, Peer, ReloadableTls};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long a test waits for anything before it fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A door that serves in the background.
+pub struct Open {
+    pub name: String,
+    pub addr: SocketAddr,
+    pub counters: Arc<DoorCounters>,
+    pub shutdown: CancellationToken,
+    pub served: JoinHandle<usize>,
+}
+
+impl Open {
+    pub async fn close(self) -> usize {
+        self.shutdown.cancel();
+        self.served.await.unwrap()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.addr.port())
+    }
+
+    pub fn host_port(&self) -> String {
+        self.addr.to_string()
+    }
+}
+
+pub fn config(name: &str, tls: Option<Arc<ReloadableTls>>) -> DoorConfig {
+    logs::capture();
+    let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+    DoorConfig { name: name.to_owned(), addr, tls, admit: None, limits: DoorLimits::default() }
+}
+
+/// Opens a door with a service of its own.
+pub async fn open_with<F, R>(config: DoorConfig, service: F) -> Open
+where
+    F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+    R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    let name = config.name.clone();
+    let door = Door::bind(config).await.unwrap();
+    let (addr, counters, shutdown) = (door.local_addr(), door.counters(), CancellationToken::new());
+    let service = tower::service_fn(move |request| {
+        let answer = service(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let served = tokio::spawn(door.serve(service, shutdown.clone()));
+    Open { name, addr, counters, shutdown, served }
+}
+
+/// Opens a door that echoes bodies, and says who called in the header `peer`.
+pub async fn open(config: DoorConfig) -> Open {
+    open_with(config, echo).await
+}
+
+pub async fn echo(request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let peer = request.extensions().get::<Peer>().expect("every request carries its peer").name();
+    let (host, path) = (request.headers().get("host").cloned(), request.uri().path().to_owned());
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert("peer", peer.parse().unwrap());
+    response.headers_mut().insert("path", path.parse().unwrap());
+    if let Some(host) = host {
+        response.headers_mut().insert("host-seen", host);
+    }
+    response
+}
+
+pub fn status(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// Waits until `condition` holds.
+pub async fn until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited {PATIENCE:?} for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
