@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use consigner_gate::{DoorConfig, DoorLimits, HttpsClient, Peer};
+use consigner_gate::tls::{ALPN_API, client_config};
+use consigner_gate::{ClientTls, DoorConfig, DoorLimits, HttpsClient, Peer};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
-use support::pki::{LONG, Pki};
+use support::pki::{Identity, LONG, Pki};
 use support::{Open, config, echo, logs, open, open_with, status, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -163,6 +164,23 @@ async fn an_idle_connection_is_closed_and_the_client_connects_again() {
         until("the idle connection to be closed", || door.counters.open() == 0).await;
     }
     assert_eq!(door.counters.cut(), 0, "idle is no fault");
+}
+
+#[tokio::test]
+async fn a_connection_does_not_outlive_its_certificate() {
+    let pki = Pki::new();
+    // A short head timeout makes the door look at its connections often.
+    let door = open(limited("outlive", Some(&pki), |limits| limits.head_timeout = SHORT)).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let Identity { cert, key } = pki.issue_with("brief", |params| {
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now.as_secs() + 3);
+    });
+    let files = ClientTls { cert, key, ca: pki.ca_file.clone() };
+    let client = HttpsClient::new(client_config(&files, ALPN_API).unwrap(), 1);
+    assert_eq!(get(&client, &door).await.unwrap(), StatusCode::OK);
+    assert_eq!(door.counters.open(), 1);
+    until("the connection to be closed", || door.counters.open() == 0).await;
+    get(&client, &door).await.expect_err("expired");
 }
 
 #[tokio::test]

@@ -2,23 +2,22 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::{Request, Response, Version};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt as _};
 
+use super::counting::{InFlight, Tracked, Watched};
 use super::handshake::{Refused, shake_hands};
 use super::limits::DoorLimits;
 use super::supervision::{Activity, Verdict, Watch};
@@ -94,7 +93,7 @@ where
     if http2 {
         activity.is_http2();
     }
-    let io = TokioIo::new(Watched { io, activity: activity.clone() });
+    let io = TokioIo::new(Watched::new(io, activity.clone()));
     let answer = hyper::service::service_fn({
         let (activity, peer) = (activity.clone(), peer.clone());
         move |request| answer(request, service.clone(), peer.clone(), activity.clone())
@@ -172,7 +171,7 @@ where
     let in_flight = InFlight::begin(activity);
     request.extensions_mut().insert(peer);
     let response = service.oneshot(request).await?;
-    Ok(response.map(|body| Tracked { body, _in_flight: in_flight }))
+    Ok(response.map(|body| Tracked::new(body, in_flight)))
 }
 
 fn protocol(limits: &DoorLimits) -> auto::Builder<TokioExecutor> {
@@ -220,99 +219,5 @@ impl Gatekeeper {
             let certificate = fingerprint.map(|hex| format!("{} sha256:{hex}", peer.name()));
             Refused { certificate, ..Refused::because(reason) }
         })
-    }
-}
-
-/// Counts a request as in flight from its head until its answer's body is gone.
-struct InFlight(Arc<Activity>);
-
-impl InFlight {
-    fn begin(activity: Arc<Activity>) -> Self {
-        activity.request_began();
-        Self(activity)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.request_ended();
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// A response body that keeps its request counted while it is sent.
-    struct Tracked<B> {
-        #[pin]
-        body: B,
-        _in_flight: InFlight,
-    }
-}
-
-impl<B: Body> Body for Tracked<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A socket that counts what passes.
-struct Watched<I> {
-    io: I,
-    activity: Arc<Activity>,
-}
-
-impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.activity.read(buf.filled().len() - before);
-        polled
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.count_written(polled)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.count_written(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-impl<I> Watched<I> {
-    fn count_written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = &polled {
-            self.activity.written(*bytes);
-        }
-        polled
     }
 }

@@ -9,11 +9,14 @@
 //! absent: body limits and request deadlines, which depend on the path and belong to `api`; IP allowlists.
 
 mod connection;
+mod counters;
+mod counting;
 mod handshake;
 mod limits;
 mod quiet;
 mod supervision;
 
+pub use counters::DoorCounters;
 pub use limits::{
     CONNECTIONS_MAX, DRAIN_TIMEOUT, DoorLimits, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HEAD_TIMEOUT, IDLE_TIMEOUT,
     STALL_TIMEOUT,
@@ -23,7 +26,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
@@ -37,6 +40,7 @@ use tower::Service;
 use crate::peer::Peer;
 use crate::tls::ReloadableTls;
 use connection::Slots;
+use counters::Counted;
 use handshake::Refused;
 use quiet::LogBudget;
 
@@ -78,44 +82,6 @@ pub struct DoorError {
     pub addr: SocketAddr,
     /// What the system said.
     pub source: io::Error,
-}
-
-/// What a door has seen since it opened. Counters only grow; `open` is the present number.
-#[derive(Debug, Default)]
-pub struct DoorCounters {
-    accepted: AtomicU64,
-    handshakes_failed: AtomicU64,
-    refused_full: AtomicU64,
-    cut: AtomicU64,
-    closed: AtomicU64,
-}
-
-impl DoorCounters {
-    /// Connections let past the cap.
-    pub fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
-    }
-
-    /// Callers turned away during the handshake or by `admit`.
-    pub fn handshakes_failed(&self) -> u64 {
-        self.handshakes_failed.load(Ordering::Relaxed)
-    }
-
-    /// Connections closed at once because a cap was reached.
-    pub fn refused_full(&self) -> u64 {
-        self.refused_full.load(Ordering::Relaxed)
-    }
-
-    /// Connections cut because they were slow or stuck.
-    pub fn cut(&self) -> u64 {
-        self.cut.load(Ordering::Relaxed)
-    }
-
-    /// Connections open now, those in a handshake included.
-    pub fn open(&self) -> u64 {
-        let closed = self.closed.load(Ordering::Acquire);
-        self.accepted().saturating_sub(closed)
-    }
 }
 
 /// A bound listening socket.
@@ -248,22 +214,6 @@ impl Caps {
         let connection = self.connections.clone().try_acquire_owned().ok()?;
         let handshake = self.handshakes.clone().try_acquire_owned().ok()?;
         Some(Slots { handshake, connection })
-    }
-}
-
-/// Counts one connection as open.
-struct Counted(Arc<DoorCounters>);
-
-impl Counted {
-    fn new(counters: Arc<DoorCounters>) -> Self {
-        counters.accepted.fetch_add(1, Ordering::Relaxed);
-        Self(counters)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.closed.fetch_add(1, Ordering::Release);
     }
 }
 
