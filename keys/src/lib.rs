@@ -38,6 +38,8 @@ pub mod bls;
 pub mod development;
 pub mod keyring;
 mod locked;
+#[cfg(test)]
+mod vectors;
 pub mod memory;
 mod root_cache;
 pub mod sealing;

@@ -9,16 +9,14 @@
 //! cluster are told apart from damage; both are authenticated too.
 
 use super::cipher::{self, CIPHERTEXT_BYTES, Cipher, NONCE_BYTES};
+use super::key_file::{self, KeyFileError};
 use super::{PlainDataKey, SealError};
 use crate::locked::{Arena, Slot};
 use consigner_rules::command::DataKey;
 use consigner_rules::primitives::ClusterId;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Name of this sealer in [`DataKey::sealer`].
@@ -29,60 +27,6 @@ const FINGERPRINT_BYTES: usize = 8;
 const WRAPPED_BYTES: usize = 1 + FINGERPRINT_BYTES + ClusterId::LENGTH + NONCE_BYTES + CIPHERTEXT_BYTES;
 const DATA_KEY_LABEL: &[u8; 18] = b"consigner data key";
 const CONTEXT_BYTES: usize = 18 + 1 + FINGERPRINT_BYTES + ClusterId::LENGTH + 16;
-/// 64 digits, `0x` and a line end fit; anything longer is not a key file and is not read into memory.
-const KEY_FILE_BYTES_MAX: usize = 128;
-/// Any of these bits would let another user read or change the file.
-const FOREIGN_MODE_BITS: u32 = 0o077;
-
-/// Why a key file cannot be used. Never holds its content.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFileError {
-    /// It could not be read.
-    #[error("cannot read the key file {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// It could not be created; an existing file is never overwritten.
-    #[error("cannot create the key file {}", path.display())]
-    Create {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Others can read or change it.
-    #[error("the key file {} has mode {mode:03o}; only its owner may have access: chmod 600 it", path.display())]
-    Mode {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It is a directory, a device, a socket.
-    #[error("the key file {} is not a regular file", path.display())]
-    NotAFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Neither 32 bytes nor 64 digits.
-    #[error("the key file {} holds neither 32 raw bytes nor 64 hexadecimal digits", path.display())]
-    Content {
-        /// The file.
-        path: PathBuf,
-    },
-    /// All bytes are equal: a placeholder, not a random key.
-    #[error("the key file {} holds one byte repeated, not a random key", path.display())]
-    NotRandom {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No key without randomness.
-    #[error("the operating system gives no random bytes")]
-    Randomness(#[source] getrandom::Error),
-}
 
 /// Why a wrapped data key does not open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -155,17 +99,7 @@ impl LocalSealer {
     /// # Errors
     /// [`KeyFileError::Create`] when the file exists or cannot be made durable; a partial file is removed.
     pub fn create_key_file(path: &Path) -> Result<(), KeyFileError> {
-        let mut key = Zeroizing::new([0_u8; 32]);
-        getrandom::fill(key.as_mut_slice()).map_err(KeyFileError::Randomness)?;
-        let text = Zeroizing::new(format!("{}\n", Zeroizing::new(hex::encode(key.as_slice())).as_str()));
-        let failed = |source| KeyFileError::Create { path: path.to_path_buf(), source };
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
-        written.map_err(|error| {
-            // Ours alone: `create_new` made it a moment ago. What the first error says matters more than this one.
-            let _ = std::fs::remove_file(path);
-            failed(error)
-        })
+        key_file::create(path)
     }
 
     /// Reads a key file: 32 raw bytes, or 64 hexadecimal digits with an optional `0x` and line end.
@@ -173,11 +107,7 @@ impl LocalSealer {
     /// # Errors
     /// [`KeyFileError`] when it cannot be read, is open to other users, or holds something else.
     pub fn from_key_file(path: &Path) -> Result<Self, KeyFileError> {
-        let content = read_private_file(path)?;
-        let key = parse_key(&content).ok_or_else(|| KeyFileError::Content { path: path.to_path_buf() })?;
-        if key.iter().all(|byte| *byte == key[0]) {
-            return Err(KeyFileError::NotRandom { path: path.to_path_buf() });
-        }
+        let key = key_file::read(path)?;
         Ok(Self { key: Arena::new().store(&key), fingerprint: fingerprint(&key) })
     }
 
@@ -276,35 +206,6 @@ impl Wrapped {
     }
 }
 
-/// The checks are made on the open file, so nobody can exchange it between check and use.
-fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
-    let failed = |source| KeyFileError::Read { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(KeyFileError::NotAFile { path: path.to_path_buf() });
-    }
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & FOREIGN_MODE_BITS != 0 {
-        return Err(KeyFileError::Mode { path: path.to_path_buf(), mode });
-    }
-    // Reserved at once: a growing vector would leave copies behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(KEY_FILE_BYTES_MAX + 1));
-    file.take(KEY_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut content).map_err(failed)?;
-    Ok(content)
-}
-
-fn parse_key(content: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-    if let Ok(raw) = <[u8; 32]>::try_from(content) {
-        return Some(Zeroizing::new(raw));
-    }
-    let digits = content.trim_ascii();
-    let digits = digits.strip_prefix(b"0x").unwrap_or(digits);
-    let mut key = Zeroizing::new([0_u8; 32]);
-    hex::decode_to_slice(digits, key.as_mut_slice()).ok()?;
-    Some(key)
-}
-
 /// One-way and short: eight bytes of a hash of 32 random ones tell nothing about them.
 fn fingerprint(key: &[u8; 32]) -> [u8; FINGERPRINT_BYTES] {
     let mut hash: [u8; 32] =
@@ -313,9 +214,4 @@ fn fingerprint(key: &[u8; 32]) -> [u8; FINGERPRINT_BYTES] {
     cipher::concatenate(&mut fingerprint, &[&hash[..FINGERPRINT_BYTES]]);
     hash.zeroize();
     fingerprint
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
 }

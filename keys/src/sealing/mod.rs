@@ -7,16 +7,18 @@
 //! sealed keys rest (the replicated state) and where secrets are kept (the keyring).
 
 mod cipher;
+mod key_file;
 mod local;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::bls::{BadSecret, SecretKey};
 use crate::locked::{Arena, Slot};
 pub(crate) use cipher::Cipher;
 use consigner_rules::command::SealedKey;
 use consigner_rules::primitives::{ClusterId, PublicKey};
-pub use local::{KeyFileError, LocalSealer, UnwrapError};
+pub use key_file::KeyFileError;
+pub use local::{LOCAL_SEALER, LocalSealer, UnwrapError};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -165,16 +167,15 @@ pub fn seal(data_key: &PlainDataKey, cluster_id: &ClusterId, secret: &SecretKey)
     if data_key.seals.fetch_add(1, Ordering::Relaxed) >= SEALS_PER_DATA_KEY_MAX {
         return Err(SealError::Exhausted { data_key: data_key.id });
     }
-    let public_key = secret.public_key();
-    let context = sealed_key_context(SEALED_KEY_FORMAT, cluster_id, &public_key, &data_key.id);
+    seal_as(secret.public_key(), data_key, secret)
+}
+
+/// Seals under a given name; tests use it to make the record that [`seal`] never makes.
+fn seal_as(public_key: PublicKey, data_key: &PlainDataKey, secret: &SecretKey) -> Result<SealedKey, SealError> {
+    let (format, data_key_id) = (SEALED_KEY_FORMAT, data_key.id);
+    let context = sealed_key_context(format, &data_key.cluster_id, &public_key, &data_key_id);
     let (nonce, ciphertext) = data_key.cipher().encrypt(&context, &secret.to_bytes())?;
-    Ok(SealedKey {
-        format: SEALED_KEY_FORMAT,
-        public_key,
-        data_key: data_key.id,
-        nonce,
-        ciphertext: ciphertext.to_vec(),
-    })
+    Ok(SealedKey { format, public_key, data_key: data_key_id, nonce, ciphertext: ciphertext.to_vec() })
 }
 
 /// Opens a sealed key. Does not derive the public key (113 us): the keyring compares it before the first signature.
