@@ -6,7 +6,6 @@ use crate::development::interop_secret;
 use crate::vectors::{load, text};
 use blst::{blst_p2_affine_serialize, blst_p2_to_affine};
 use consigner_rules::primitives::decode_fixed;
-use serde_json::Value;
 
 /// The order of the group, big-endian.
 const ORDER: &str = "73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001";
@@ -21,9 +20,9 @@ fn signs_the_official_vectors() {
     for (name, case) in cases {
         let secret = SecretKey::from_bytes(&decode_fixed(text(&case, "/input/privkey")).unwrap());
         let root: Root = text(&case, "/input/message").parse().unwrap();
-        match &case["output"] {
-            Value::Null => assert_eq!(secret.err(), Some(BadSecret::Zero), "{name}"),
-            expected => assert_eq!(sign(&secret.unwrap(), &root).to_string(), *expected, "{name}"),
+        match case["output"].as_str() {
+            None => assert_eq!(secret.err(), Some(BadSecret::Zero), "{name}"),
+            Some(expected) => assert_eq!(sign(&secret.unwrap(), &root).to_string(), expected, "{name}"),
         }
     }
 }

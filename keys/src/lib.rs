@@ -38,11 +38,11 @@ pub mod bls;
 pub mod development;
 pub mod keyring;
 mod locked;
-#[cfg(test)]
-mod vectors;
 pub mod memory;
 mod root_cache;
 pub mod sealing;
+#[cfg(test)]
+mod vectors;
 
 pub use bls::{BadSecret, HashedRoot, SecretKey, verify};
 pub use keyring::{Inserted, Keyring, KeyringOptions, SignError, SyncReport};

@@ -38,6 +38,17 @@ impl RootCache {
         self.hashed_by(root, hash_to_curve)
     }
 
+    /// Keeps every thread that needs a root waiting until the guard is dropped.
+    #[cfg(test)]
+    pub(crate) fn freeze(&self) -> impl Drop + '_ {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn knows(&self, root: &Root) -> bool {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).entries.contains_key(root)
+    }
+
     fn hashed_by(&self, root: &Root, hash: impl FnOnce(&Root) -> HashedRoot) -> HashedRoot {
         let point = self.recent.lock().unwrap_or_else(PoisonError::into_inner).point(root, self.limit);
         // Outside the mutex: others may look up other roots while this one is computed.

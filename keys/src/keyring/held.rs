@@ -110,6 +110,12 @@ impl Keys {
         self.arena.is_locked()
     }
 
+    /// Uses of a held key that are under way.
+    #[cfg(test)]
+    pub(super) fn holds(&self, public_key: &PublicKey) -> u32 {
+        self.read().get(public_key).map_or(0, |key| key.holds.load(Ordering::SeqCst))
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Map> {
         self.map.read().unwrap_or_else(PoisonError::into_inner)
     }

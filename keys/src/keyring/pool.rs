@@ -24,6 +24,7 @@ pub(super) struct Work {
 
 pub(super) struct Pool {
     queue: Arc<Queue>,
+    pub(super) roots: Arc<RootCache>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -42,11 +43,10 @@ impl Pool {
     pub(super) fn start(threads: usize, limit: usize, roots: RootCache) -> io::Result<Self> {
         let state = Mutex::new(State { waiting: VecDeque::new(), open: true });
         let queue = Arc::new(Queue { state, filled: Condvar::new(), limit: limit.max(1) });
-        let roots = Arc::new(roots);
         // Built before the first thread starts, so that a failure half-way ends those already running.
-        let mut pool = Self { queue, threads: Vec::new() };
+        let mut pool = Self { queue, roots: Arc::new(roots), threads: Vec::new() };
         for number in 0..threads.max(1) {
-            let (queue, roots) = (Arc::clone(&pool.queue), Arc::clone(&roots));
+            let (queue, roots) = (Arc::clone(&pool.queue), Arc::clone(&pool.roots));
             let thread = thread::Builder::new().name(format!("consigner-sign-{number}"));
             pool.threads.push(thread.spawn(move || queue.serve(&roots))?);
         }

@@ -2,6 +2,7 @@
 //!
 //! In: a path. Out: the key, in memory that erases itself. Deliberately absent: what the key is used for.
 
+use rustix::fs::OFlags;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -97,7 +98,9 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
 /// The checks are made on the open file, so nobody can exchange it between check and use.
 fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let failed = |source| KeyFileError::Read { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(failed)?;
+    // Without NONBLOCK, opening a pipe would wait for a writer for ever; for files it changes nothing.
+    let no_wait = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(no_wait).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(KeyFileError::NotAFile { path: path.to_path_buf() });

@@ -166,7 +166,8 @@ fn wrong_file_cluster_record_sealer_and_length_are_told_apart() {
     let (wrapped, _) = sealer.new_data_key(&CLUSTER).unwrap();
     let (second, _) = sealer.new_data_key(&CLUSTER).unwrap();
     let id = wrapped.id;
-    let opened = |data_key: &DataKey, sealer: &LocalSealer, cluster| sealer.unwrap_data_key(data_key, cluster).map(drop);
+    let opened =
+        |data_key: &DataKey, sealer: &LocalSealer, cluster| sealer.unwrap_data_key(data_key, cluster).map(drop);
 
     let error = UnwrapError::OtherKeyFile { data_key: id, wrapped: sealer.fingerprint(), own: other.fingerprint() };
     assert_eq!(opened(&wrapped, &other, &CLUSTER), Err(error));
@@ -196,7 +197,9 @@ fn a_created_key_file_is_private_random_and_never_overwritten() {
     assert_ne!(text, fs::read_to_string(&second).unwrap());
 
     let error = LocalSealer::create_key_file(&first).unwrap_err();
-    assert!(matches!(&error, KeyFileError::Create { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists));
+    assert!(
+        matches!(&error, KeyFileError::Create { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists)
+    );
     assert_eq!(fs::read_to_string(&first).unwrap(), text);
 }
 
