@@ -62,3 +62,66 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     }
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::command::{Command, CommandBatch, HistoryImport, ImportedAttestation, ImportedBlock};
+    use crate::primitives::{PublicKey, Root};
+    use crate::slashing::{AttestationMark, BlockMark, History, NewestAttestation};
+
+    #[test]
+    fn what_is_no_record_is_refused_with_the_reason() {
+        let bytes = encode(&7_u64);
+        assert_eq!(decode::<u64>(&bytes).unwrap(), 7);
+        assert!(matches!(decode::<u64>(&[]), Err(DecodeError::Empty)));
+        assert!(matches!(decode::<u64>(&[2, 7]), Err(DecodeError::Version { found: 2 })));
+        assert!(matches!(decode::<u64>(&[0, 7]), Err(DecodeError::Version { found: 0 })));
+        assert!(matches!(decode::<u64>(&bytes[..1]), Err(DecodeError::Malformed(_))));
+        assert!(matches!(decode::<u64>(&[1, 7, 7, 7]), Err(DecodeError::Trailing(2))));
+    }
+
+    #[test]
+    fn a_length_without_bytes_behind_it_allocates_nothing_and_fails() {
+        // An array, a text and a byte string that claim 4 GiB each.
+        for marker in [0xdd, 0xdb, 0xc6] {
+            let bytes = [FORMAT_VERSION, marker, 0xff, 0xff, 0xff, 0xff];
+            assert!(decode::<CommandBatch>(&bytes).is_err());
+            assert!(decode::<Vec<u8>>(&bytes).is_err());
+            assert!(decode::<String>(&bytes).is_err());
+            assert!(decode::<PublicKey>(&bytes).is_err());
+        }
+        let mut deep = vec![0x91; 100_000];
+        deep.insert(0, FORMAT_VERSION);
+        assert!(decode::<CommandBatch>(&deep).is_err());
+    }
+
+    /// Format 1 lies on disks: these bytes must be read for as long as the matrix above says so.
+    #[test]
+    fn format_1_is_pinned() {
+        let history = History {
+            block: Some(BlockMark { max_slot: 7, signed_root: None }),
+            attestation: Some(AttestationMark {
+                max_source: 3,
+                max_target: 300,
+                newest: Some(NewestAttestation { source: 3, root: Root([0xaa; 32]) }),
+            }),
+        };
+        let expected = format!("01929207c09303cd012c9203c420{}", "aa".repeat(32));
+        assert_eq!(hex::encode(encode(&history)), expected);
+        assert_eq!(decode::<History>(&hex::decode(expected).unwrap()).unwrap(), history);
+
+        let import = HistoryImport {
+            public_key: PublicKey([1; 48]),
+            block: Some(ImportedBlock { slot: 9, signing_root: Some(Root([0xbb; 32])) }),
+            attestation: Some(ImportedAttestation { max_source_epoch: 1, max_target_epoch: 2, at_max_target: None }),
+        };
+        let commands = vec![Command::ImportHistory(import), Command::RenewPolicy];
+        let batch = CommandBatch { proposed_at_ms: 1, checkpoint: None, commands };
+        let (name, key, root) = (hex::encode("ImportHistory"), "01".repeat(48), "bb".repeat(32));
+        let renew = hex::encode("RenewPolicy");
+        let expected = format!("019301c09281ad{name}93c430{key}9209c420{root}930102c0ab{renew}");
+        assert_eq!(hex::encode(encode(&batch)), expected);
+    }
+}

@@ -285,3 +285,41 @@ impl fmt::Debug for SealedKey {
         write!(formatter, "SealedKey({})", self.public_key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+
+    #[test]
+    fn debug_shows_no_key_material() {
+        let data_key = DataKey { id: [0x11; 16], sealer: "local".to_owned(), wrapped: vec![0xee; 40] };
+        assert_eq!(format!("{data_key:?}"), format!("DataKey({}, local)", "11".repeat(16)));
+        let sealed = SealedKey {
+            format: 1,
+            public_key: PublicKey([0x22; 48]),
+            data_key: [0x11; 16],
+            nonce: [0xdd; 12],
+            ciphertext: vec![0xee; 48],
+        };
+        let command = Command::ImportKey { sealed, history: None };
+        let text = format!("{command:?}");
+        assert!(text.contains(&format!("SealedKey({})", PublicKey([0x22; 48]))), "{text}");
+        assert!(!text.contains("238") && !text.contains("221") && !text.contains("eeee"), "{text}");
+    }
+
+    #[test]
+    fn a_thousand_intents_fit_into_one_entry() {
+        let intent = SignIntent {
+            request_id: RequestId([0xff; 16]),
+            public_key: PublicKey([0xff; 48]),
+            duty: AgreedDuty::Attestation { source_epoch: u64::MAX - 1, target_epoch: u64::MAX },
+            signing_root: Root([0xff; 32]),
+            peer: "validator-client-01.example".to_owned(),
+            policy_version: u64::MAX,
+        };
+        let commands = vec![Command::Sign(intent); 1_000];
+        let batch = CommandBatch { proposed_at_ms: u64::MAX, checkpoint: None, commands };
+        assert!(codec::encode(&batch).len() <= COMMAND_BYTES_MAX, "{}", codec::encode(&batch).len());
+    }
+}

@@ -4,7 +4,7 @@
 //! messages that change something are extended, and at every position every message is tried. Equal positions (same
 //! watermarks, same set of records) are visited once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod slashing_common;
 

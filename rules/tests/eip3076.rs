@@ -3,7 +3,7 @@
 //! The column for minimal stores (`should_succeed`) is met in both directions: every expected success and every expected
 //! refusal. A file that proves a slashing is imported all the same, by its maxima; only another chain's is refused.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod slashing_common;
 

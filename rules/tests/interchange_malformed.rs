@@ -1,6 +1,6 @@
 //! Web3Signer's malformed interchange files: each is refused with the path of its error, or tolerated for a reason.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod slashing_common;
 

@@ -1,7 +1,7 @@
 //! What the slashing tests share: tiny values, a naive oracle, and a state that checks itself after every batch.
 
 #![allow(dead_code, reason = "every test binary uses its own part of this module")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 pub mod oracle;
 
