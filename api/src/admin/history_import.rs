@@ -1,0 +1,131 @@
+//! `POST /admin/v1/history/import`: merges an interchange file (EIP-3076) into the history of the cluster.
+//!
+//! In: the file as the body. Out: one report per validator of the file, in its order by public key. A file with any
+//! error is refused as a whole. Merging takes maxima and can be repeated, so a request that broke off midway is simply
+//! sent again. Deliberately absent: keys (a history may come long before its key).
+
+use super::{compute, history_turn};
+use crate::admission::{Admin, BodyRules, read_body};
+use crate::app::Shared;
+use crate::error::{ApiError, JSON, with_causes};
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use consigner_raft::{Cluster, ProposeError};
+use consigner_rules::interchange::{Interchange, InterchangeError, ValidatorReport};
+use consigner_rules::{Command, HistoryImport, Outcome, PublicKey, Root};
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A complete history of 6,000 validators over the 250 epochs that Web3Signer keeps; the minimal history of 500,000.
+/// Half of what `rules` would read, because here the text comes over the network and lies in memory beside its meaning.
+const BODY: BodyRules = BodyRules { bytes_max: 256 << 20, time_max: Duration::from_secs(120) };
+
+/// Histories proposed at one time: about 250 bytes each, so a batch stays far below the bound of an entry and lets
+/// intents to sign pass between two batches.
+const BATCH: usize = 200;
+
+/// For one batch, an election included.
+const BATCH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What became of one validator of the file.
+#[derive(Debug, Serialize)]
+struct Line {
+    pubkey: PublicKey,
+    status: Status,
+    message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Merged,
+    Unchanged,
+    Error,
+}
+
+pub(crate) async fn post(
+    State(shared): State<Arc<Shared>>,
+    admin: Admin,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let _turn = history_turn(&shared)?;
+    let cluster = &shared.app.cluster;
+    let root = cluster.read(|state| state.identity().map(|identity| identity.genesis_validators_root));
+    let root = root.ok_or_else(|| ApiError::Conflict("the cluster is not initialised yet".to_owned()))?;
+    let body = read_body(request, BODY, None, &shared.slots.drain).await?;
+    let (histories, reports) = compute(move || understand(&body, &root)).await??;
+    let mut results = merge(cluster, histories).await?;
+    let lines: Vec<Line> = reports.iter().map(|report| line(report, results.remove(&report.public_key))).collect();
+    let count = |status| lines.iter().filter(|line| line.status == status).count();
+    let (merged, unchanged, failed) = (count(Status::Merged), count(Status::Unchanged), count(Status::Error));
+    tracing::info!(admin = admin.name, merged, unchanged, failed, "signing history imported");
+    Ok(([(CONTENT_TYPE, JSON)], Json(serde_json::json!({ "data": lines }))).into_response())
+}
+
+fn understand(text: &[u8], root: &Root) -> Result<(Vec<HistoryImport>, Vec<ValidatorReport>), InterchangeError> {
+    let file = Interchange::parse(text)?;
+    file.check_genesis(root)?;
+    Ok((file.reduce(), file.report()))
+}
+
+type Merged = Result<bool, String>;
+
+/// Whether each history raised anything, or why it was not merged. Fails as a whole only while nothing was merged.
+async fn merge(cluster: &Cluster, histories: Vec<HistoryImport>) -> Result<BTreeMap<PublicKey, Merged>, ProposeError> {
+    let mut results = BTreeMap::new();
+    let mut stopped: Option<String> = None;
+    for batch in histories.chunks(BATCH) {
+        let keys = batch.iter().map(|history| history.public_key);
+        if let Some(why) = &stopped {
+            results.extend(keys.map(|key| (key, Err(why.clone()))));
+            continue;
+        }
+        let commands = batch.iter().cloned().map(Command::ImportHistory).collect();
+        match cluster.propose(commands, BATCH_DEADLINE).await {
+            Ok(outcomes) => results.extend(keys.zip(outcomes.iter().map(raised))),
+            Err(why) if results.is_empty() => return Err(why),
+            Err(why) => {
+                let why = format!("not known to be merged, import the file again: {}", with_causes(&why));
+                results.extend(keys.map(|key| (key, Err(why.clone()))));
+                stopped = Some(why);
+            }
+        }
+    }
+    Ok(results)
+}
+
+fn raised(outcome: &Outcome) -> Merged {
+    match outcome {
+        Outcome::HistoryMerged { raised, .. } => Ok(*raised),
+        Outcome::Rejected(rejection) => Err(rejection.to_string()),
+        Outcome::Initialised
+        | Outcome::Judged(_)
+        | Outcome::DataKeyHeld
+        | Outcome::KeyImported { .. }
+        | Outcome::HighWatermarkSet
+        | Outcome::PolicyRenewed(_) => Err("the cluster answered another question".to_owned()),
+    }
+}
+
+fn line(report: &ValidatorReport, result: Option<Merged>) -> Line {
+    let (status, mut message) = match result {
+        Some(Ok(true)) => (Status::Merged, counts(report)),
+        Some(Ok(false)) => (Status::Unchanged, format!("{}: nothing newer than what is known", counts(report))),
+        Some(Err(why)) => (Status::Error, why),
+        None if report.blocks + report.attestations == 0 => (Status::Unchanged, "no records".to_owned()),
+        None => (Status::Error, "no outcome".to_owned()),
+    };
+    for warning in &report.warnings {
+        message.push_str("; warning: ");
+        message.push_str(&warning.to_string());
+    }
+    Line { pubkey: report.public_key, status, message }
+}
+
+fn counts(report: &ValidatorReport) -> String {
+    format!("blocks {}, attestations {}", report.blocks, report.attestations)
+}

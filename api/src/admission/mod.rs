@@ -1,0 +1,17 @@
+//! What a request passes before an endpoint sees it.
+//!
+//! In: any request of a connection that `gate` let in. Out: the same request with a normalised path, from a caller who
+//! named an allowed host; or the answer that turns it away. [`Client`] and [`Admin`] are the proofs of identity that
+//! endpoints ask for; [`body`] reads bodies within their limits. Deliberately absent: rate limits and priorities.
+
+mod body;
+mod host;
+mod identity;
+mod path;
+mod steps;
+
+pub(crate) use body::{BodyError, BodyRules, HeldBody, read as read_body};
+pub(crate) use host::HostProblem;
+pub(crate) use identity::{Admin, Client};
+pub(crate) use path::Asked;
+pub(crate) use steps::{admit, deadline};

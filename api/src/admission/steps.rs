@@ -1,0 +1,73 @@
+//! The steps around every endpoint: path, host, panic, log line; and the deadline around each group of them.
+
+use super::host::{self, HostProblem};
+use super::path::{Asked, normalised};
+use crate::error::ApiError;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use consigner_gate::{HostAllowlist, Peer};
+use futures::FutureExt as _;
+use http::request::Parts;
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Lets a request through to its endpoint, or answers in its place. Outermost: an answer leaves through here.
+pub(crate) async fn admit(State(hosts): State<Arc<HostAllowlist>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let (mut parts, body) = request.into_parts();
+    let asked = Asked::of(&parts.uri);
+    if let Err(problem) = host::check(&parts, &hosts) {
+        return turned_away(&parts, &asked, problem).into_response();
+    }
+    if let Some(uri) = normalised(&parts.uri) {
+        parts.uri = uri;
+    }
+    let method = parts.method.clone();
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.addr);
+    parts.extensions.insert(asked.clone());
+    // After a panic nothing of the request is used again, and what endpoints share survives one: locks are held over
+    // reads and single assignments only.
+    let answered = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind().await;
+    let response = answered.unwrap_or_else(|panic| {
+        tracing::error!(%method, path = asked.0.path(), panic = message(&*panic), "a request handler panicked");
+        ApiError::Internal.into_response()
+    });
+    tracing::debug!(
+        %method,
+        path = asked.0.path(),
+        status = response.status().as_u16(),
+        micros = started.elapsed().as_micros(),
+        peer = peer.map(tracing::field::display),
+        "answered"
+    );
+    response
+}
+
+/// Gives an endpoint up when it has not answered in time.
+pub(crate) async fn deadline(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::Unavailable(format!("no answer within {} s", limit.as_secs())).into_response(),
+    }
+}
+
+fn turned_away(parts: &Parts, asked: &Asked, problem: HostProblem) -> ApiError {
+    let peer = parts.extensions.get::<Peer>();
+    tracing::warn!(
+        peer = peer.map(|peer| tracing::field::display(peer.addr)),
+        certificate = peer.map(Peer::name),
+        method = %parts.method,
+        path = asked.0.path(),
+        reason = %problem,
+        "request refused"
+    );
+    ApiError::Host(problem)
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

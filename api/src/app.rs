@@ -1,0 +1,134 @@
+//! What the HTTP surface is made of. Built once by `node`; plain values and handles.
+
+use consigner_gate::HostAllowlist;
+use consigner_keys::Keyring;
+use consigner_raft::Cluster;
+use consigner_rules::Network;
+use consigner_rules::command::ClusterIdentity;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Everything that the endpoints need.
+pub struct App {
+    /// The cluster that agrees.
+    pub cluster: Cluster,
+    /// The keys that sign.
+    pub keyring: Arc<Keyring>,
+    /// The chain that requests are understood for.
+    pub network: Arc<Network>,
+    /// Who this cluster becomes when `POST /admin/v1/cluster/init` makes it: configured id, network name and root.
+    pub identity: ClusterIdentity,
+    /// Which hosts a request may name.
+    pub hosts: HostAllowlist,
+    /// What a follower does with a request that only the leader can order.
+    pub follower_requests: FollowerRequests,
+    /// Common names of the client certificates that may do everything, `/admin` included.
+    pub admins: Vec<String>,
+    /// Whose client certificates may sign and list keys.
+    pub clients: ClientPolicy,
+    /// See [`Limits`].
+    pub limits: Limits,
+}
+
+/// What a follower does with a request that only the leader can order (DESIGN 7).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FollowerRequests {
+    /// Redirect clients that are known to follow, forward for all others.
+    #[default]
+    Auto,
+    /// Redirect whenever the leader advertises a URL.
+    Redirect,
+    /// Always forward.
+    Forward,
+}
+
+/// Whose client certificates may use the endpoints of validator clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ClientPolicy {
+    /// Every client whose certificate the door accepted.
+    #[default]
+    AnyAccepted,
+    /// Only these common names (and the admins).
+    Named(Vec<String>),
+}
+
+/// How much of the node the HTTP surface may use at one time. Beyond it a request is answered 503 at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Sign requests between their first byte read and their answer.
+    pub sign_requests_max: usize,
+    /// Bytes of request bodies held in memory, all sign requests together.
+    pub body_bytes_in_flight_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // About 1.7 s of BLS signing on one core: what waits longer than that, its client has given up.
+            sign_requests_max: 4096,
+            // Sixteen bodies of the greatest size, or every one of the sign requests with 64 KiB.
+            body_bytes_in_flight_max: 256 << 20,
+        }
+    }
+}
+
+impl ClientPolicy {
+    /// Whether a certificate with this common name may come in.
+    #[must_use]
+    pub fn allows(&self, common_name: Option<&str>) -> bool {
+        match self {
+            Self::AnyAccepted => true,
+            Self::Named(names) => common_name.is_some_and(|name| names.iter().any(|allowed| allowed == name)),
+        }
+    }
+}
+
+/// What the handlers share: the [`App`] and the counters behind its [`Limits`].
+pub(crate) struct Shared {
+    pub(crate) app: Arc<App>,
+    pub(crate) slots: Slots,
+    pub(crate) key_count: crate::health::KeyCount,
+}
+
+/// Places that are taken while a request uses something scarce.
+pub(crate) struct Slots {
+    /// One per sign request.
+    pub(crate) sign: Arc<Semaphore>,
+    /// One per KiB of body.
+    pub(crate) body_kib: Arc<Semaphore>,
+    /// One per body that is understood off the async threads.
+    pub(crate) large_parse: Arc<Semaphore>,
+    /// One per history import or export.
+    pub(crate) history: Arc<Semaphore>,
+    /// One per refused body that is read to its end so that the client sees the answer.
+    pub(crate) drain: Arc<Semaphore>,
+}
+
+/// Large bodies understood at one time: they compute, so more than a few cores' worth would only slow each other.
+const LARGE_PARSES_MAX: usize = 4;
+
+/// History files in memory at one time: one may be hundreds of MiB.
+const HISTORY_FILES_MAX: usize = 1;
+
+/// Refused bodies read to their end at one time; without a place the connection is simply closed.
+const DRAINS_MAX: usize = 32;
+
+impl Shared {
+    pub(crate) fn new(app: Arc<App>) -> Self {
+        let slots = Slots::new(&app.limits);
+        Self { app, slots, key_count: crate::health::KeyCount::default() }
+    }
+}
+
+impl Slots {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let kib = (limits.body_bytes_in_flight_max / 1024).min(Semaphore::MAX_PERMITS);
+        Self {
+            sign: Arc::new(Semaphore::new(limits.sign_requests_max.min(Semaphore::MAX_PERMITS))),
+            body_kib: Arc::new(Semaphore::new(kib)),
+            large_parse: Arc::new(Semaphore::new(LARGE_PARSES_MAX)),
+            history: Arc::new(Semaphore::new(HISTORY_FILES_MAX)),
+            drain: Arc::new(Semaphore::new(DRAINS_MAX)),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Every answer that is not 200, and the only place that knows status codes.
+//!
+//! In: the errors of admission, rules, raft and keys. Out: a status, its headers, and `{"error": ".."}` saying what to
+//! do. Three kinds never mix (DESIGN 10): misuse (400, 403, 404, 405, 406, 408, 413), refusal (412), could not (5xx).
+//! Deliberately absent: inner causes of 5xx, which go to the log; secrets, of which no error knows any.
+
+use crate::admission::{Asked, BodyError, HostProblem};
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use consigner_keys::SignError;
+use consigner_raft::{AuthorizeError, InitialiseError, ProposeError, Unavailable};
+use consigner_rules::interchange::InterchangeError;
+use consigner_rules::{ParseError, PublicKey, Root, Violation};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+use std::error::Error;
+
+/// Seconds after which a client may try again: an election is over by then.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// The content type of every JSON body.
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+/// Why a request is not answered with 200.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// The request is not what the endpoint understands.
+    BadRequest(String),
+    /// The request names no host, or a foreign one.
+    Host(HostProblem),
+    /// The caller may not do this.
+    Forbidden(&'static str),
+    /// There is no such endpoint.
+    NoSuchPath,
+    /// The cluster has no such key.
+    UnknownKey(PublicKey),
+    /// The endpoint does not know the method; the router adds `Allow`.
+    MethodNotAllowed,
+    /// The client takes no content type that the endpoint has.
+    NotAcceptable,
+    /// No usable body.
+    Body(BodyError),
+    /// Slashable.
+    Refused(Violation),
+    /// For another chain.
+    OtherChain {
+        /// The cluster's genesis validators root.
+        expected: Root,
+        /// The request's.
+        got: Root,
+    },
+    /// Only the leader can do this.
+    SeeLeader {
+        /// Base URL of the leader.
+        api_url: String,
+        /// What to ask there.
+        asked: Option<Asked>,
+    },
+    /// It cannot be done (again): the state of the cluster does not allow it.
+    Conflict(String),
+    /// Could not; may be tried again.
+    Unavailable(String),
+    /// The answer of a health endpoint, of its own shape, when the answer is "no".
+    NotServing(Value),
+    /// A fault of this program; the log has the reason.
+    Internal,
+}
+
+impl ApiError {
+    /// Completes a redirect with what the client asked for.
+    pub(crate) fn for_request(self, asked: Option<&Asked>) -> Self {
+        match self {
+            Self::SeeLeader { api_url, asked: None } => Self::SeeLeader { api_url, asked: asked.cloned() },
+            other => other,
+        }
+    }
+
+    /// A word for metrics.
+    pub(crate) const fn outcome(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) | Self::Body(_) | Self::NotAcceptable => "malformed",
+            Self::Host(_) | Self::Forbidden(_) => "forbidden",
+            Self::NoSuchPath | Self::MethodNotAllowed => "no_such_endpoint",
+            Self::UnknownKey(_) => "unknown_key",
+            Self::Refused(_) | Self::OtherChain { .. } => "refused",
+            Self::SeeLeader { .. } => "redirected",
+            Self::Conflict(_) => "conflict",
+            Self::Unavailable(_) | Self::NotServing(_) => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) | Self::Host(HostProblem::Missing | HostProblem::Several) => StatusCode::BAD_REQUEST,
+            Self::Host(HostProblem::NotAllowed(_)) | Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NoSuchPath | Self::UnknownKey(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::Slow(_)) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyError::Broken(_)) => StatusCode::BAD_REQUEST,
+            Self::Refused(_) | Self::OtherChain { .. } => StatusCode::PRECONDITION_FAILED,
+            // Clients turn a POST into a GET on 301, 302 and 303, and remember 308 although leaders change.
+            Self::SeeLeader { .. } => StatusCode::TEMPORARY_REDIRECT,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Body(BodyError::NoRoom) | Self::Unavailable(_) | Self::NotServing(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn body(self) -> Value {
+        match self {
+            // Web3Signer's body, which tools look for, and ours.
+            Self::Host(HostProblem::NotAllowed(_)) => {
+                json!({"message": "Host not authorized.", "error": "the Host header is not on this node's allowlist"})
+            }
+            Self::NotServing(body) => body,
+            Self::Host(problem) => error(problem.to_string()),
+            Self::BadRequest(text) | Self::Conflict(text) => error(text),
+            Self::Unavailable(text) => error(format!("{text}; try again")),
+            Self::Forbidden(text) => error(text),
+            Self::NoSuchPath => error("no such path"),
+            Self::UnknownKey(key) => error(format!("no key {key} in this cluster")),
+            Self::MethodNotAllowed => error("method not allowed on this path; see the Allow header"),
+            Self::NotAcceptable => error("this endpoint answers application/json only; allow it in Accept"),
+            Self::Body(why) => error(why.to_string()),
+            Self::Refused(violation) => error(violation.to_string()),
+            Self::OtherChain { expected, got } => error(format!(
+                "the request is for another chain: its genesis_validators_root is {got}, this cluster signs for {expected}"
+            )),
+            Self::SeeLeader { api_url, .. } => error(format!("this node does not lead; ask {api_url}")),
+            Self::Internal => error("internal error; the log of this node has the reason"),
+        }
+    }
+
+    /// `None`: the leader advertises a URL that cannot stand in a header.
+    fn location(&self) -> Option<HeaderValue> {
+        let Self::SeeLeader { api_url, asked } = self else { return None };
+        let target = asked.as_ref().map_or("/", |asked| asked.0.as_str());
+        HeaderValue::try_from(format!("{}{target}", api_url.trim_end_matches('/'))).ok()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let location = self.location();
+        if status == StatusCode::TEMPORARY_REDIRECT && location.is_none() {
+            tracing::error!(error = ?self, "the leader's advertised API URL is not usable");
+            return Self::Internal.into_response();
+        }
+        let mut response = (status, Json(self.body())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, JSON);
+        if let Some(location) = location {
+            headers.insert(LOCATION, location);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        response
+    }
+}
+
+fn error(text: impl Into<Value>) -> Value {
+    json!({"error": text.into()})
+}
+
+/// An error and its causes in one sentence.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<ParseError> for ApiError {
+    fn from(error: ParseError) -> Self {
+        Self::BadRequest(with_causes(&error))
+    }
+}
+
+impl From<AuthorizeError> for ApiError {
+    fn from(error: AuthorizeError) -> Self {
+        match error {
+            AuthorizeError::Refused(violation) => Self::Refused(violation),
+            AuthorizeError::OtherChain { expected, got } => Self::OtherChain { expected, got },
+            AuthorizeError::UnknownKey(key) => Self::UnknownKey(key),
+            AuthorizeError::Redirect { api_url } => Self::SeeLeader { api_url, asked: None },
+            AuthorizeError::Unavailable { reason } => Self::Unavailable(reason),
+        }
+    }
+}
+
+impl From<SignError> for ApiError {
+    fn from(error: SignError) -> Self {
+        match error {
+            // The cluster agreed, so it has the key: never 404 (COMPATIBILITY, part C).
+            SignError::UnknownKey => Self::Unavailable("the key is not unsealed on this node yet".to_owned()),
+            SignError::Overloaded => Self::Unavailable("too many signatures are waiting on this node".to_owned()),
+            SignError::Stopped => Self::Unavailable("this node is stopping".to_owned()),
+            // The keyring has logged it as an ERROR, with the key.
+            SignError::Mismatch => Self::Internal,
+        }
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(error: Unavailable) -> Self {
+        Self::Unavailable(error.reason)
+    }
+}
+
+impl From<ProposeError> for ApiError {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::TooLarge { .. } => Self::BadRequest(with_causes(&error)),
+            ProposeError::Unavailable(unavailable) => unavailable.into(),
+        }
+    }
+}
+
+impl From<InitialiseError> for ApiError {
+    fn from(error: InitialiseError) -> Self {
+        Self::Conflict(with_causes(&error))
+    }
+}
+
+impl From<InterchangeError> for ApiError {
+    fn from(error: InterchangeError) -> Self {
+        match error {
+            InterchangeError::OtherChain { found, expected } => Self::OtherChain { expected, got: found },
+            InterchangeError::Json(_)
+            | InterchangeError::TooLarge { .. }
+            | InterchangeError::Version { .. }
+            | InterchangeError::Field { .. } => Self::BadRequest(with_causes(&error)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -1,0 +1,72 @@
+//! What is counted and logged about one sign request, so that the handler can stay its three lines.
+//!
+//! Log levels: WARN for what slashing protection refused (with the conflicting record, which the violation names), INFO
+//! for what could not be done, DEBUG for the daily round. Never: bodies, roots of refused messages, signatures.
+
+use crate::admission::Client;
+use crate::error::ApiError;
+use crate::metrics;
+use consigner_rules::message::SignPath;
+use consigner_rules::{PublicKey, SignRequest, SigningType};
+use std::time::Instant;
+
+/// One sign request on its way.
+pub(super) struct Attempt<'a> {
+    client: &'a Client,
+    key: PublicKey,
+    started: Instant,
+    signing_type: Option<SigningType>,
+    is_local: bool,
+    permitted: Option<Instant>,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn begin(client: &'a Client, key: PublicKey) -> Self {
+        Self { client, key, started: Instant::now(), signing_type: None, is_local: false, permitted: None }
+    }
+
+    /// The body was understood.
+    pub(super) fn understood(&mut self, request: &SignRequest) {
+        self.signing_type = Some(request.signing_type);
+        self.is_local = matches!(request.path, SignPath::Local(_));
+    }
+
+    /// The cluster gave leave.
+    pub(super) fn permitted(&mut self) {
+        self.permitted = Some(Instant::now());
+    }
+
+    /// Whether this node decided alone, so that its lease must still hold when the signature leaves.
+    pub(super) const fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// The answer is known.
+    pub(super) fn answered(&self, error: Option<&ApiError>) {
+        if let Some(permitted) = self.permitted.filter(|_| error.is_none()) {
+            metrics::bls_signing(permitted.elapsed());
+        }
+        metrics::sign_answered(self.signing_type, error, self.started.elapsed());
+        self.log(error);
+    }
+
+    fn log(&self, error: Option<&ApiError>) {
+        let (key, peer, client) = (&self.key, &self.client.peer.addr, &self.client.name);
+        let kind = self.signing_type.map_or("unknown", metrics::type_name);
+        match error {
+            None => tracing::debug!(%key, kind, %peer, client, "signed"),
+            Some(ApiError::Refused(violation)) => {
+                tracing::warn!(%key, kind, %peer, client, %violation, "refused to sign");
+            }
+            Some(ApiError::OtherChain { expected, got }) => {
+                tracing::warn!(%key, kind, %peer, client, %expected, %got, "refused to sign for another chain");
+            }
+            Some(ApiError::SeeLeader { api_url, .. }) => {
+                tracing::debug!(%key, kind, %peer, client, api_url, "redirected");
+            }
+            Some(other) => {
+                tracing::info!(%key, kind, %peer, client, outcome = other.outcome(), error = ?other, "not signed");
+            }
+        }
+    }
+}

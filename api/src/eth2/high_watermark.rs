@@ -1,0 +1,21 @@
+//! `GET /api/v1/eth2/highWatermark`: the operator's global limit, `{}` if there is none.
+
+use crate::admission::Client;
+use crate::app::Shared;
+use crate::error::{ApiError, JSON};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::header::CONTENT_TYPE;
+use serde_json::json;
+use std::sync::Arc;
+
+pub(crate) async fn get(State(shared): State<Arc<Shared>>, _client: Client) -> Result<Response, ApiError> {
+    let cluster = &shared.app.cluster;
+    cluster.barrier(super::BARRIER_DEADLINE).await?;
+    let body = match cluster.read(|state| state.cluster().high_watermark) {
+        Some(limit) => json!({"epoch": limit.epoch.to_string(), "slot": limit.slot.to_string()}),
+        None => json!({}),
+    };
+    Ok(([(CONTENT_TYPE, JSON)], Json(body)).into_response())
+}

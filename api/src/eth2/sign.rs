@@ -1,0 +1,127 @@
+//! `POST /api/v1/eth2/sign/{identifier}`: the handler that is the architecture.
+//!
+//! In: a key in the path, a request in the body. Out: a signature as JSON or bare text. The order is fixed: 400 for what
+//! is not understood, 404 for an unknown key, 412 for what must not be signed, and only then a permit and a signature.
+//! The request's `Content-Type` is not looked at, as in Web3Signer. Deliberately absent: any decision.
+
+use super::attempt::Attempt;
+use super::identifier;
+use crate::accept::{self, Format};
+use crate::admission::{Asked, BodyRules, Client, HeldBody, read_body};
+use crate::app::{App, Shared};
+use crate::error::{ApiError, JSON};
+use crate::follow;
+use crate::metrics;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use consigner_raft::{AuthorizeError, Routing};
+use consigner_rules::{Network, ParseError, PublicKey, SignRequest, Signature};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Sign bodies have 0.4 to 1.2 kB, but full phase0 blocks and Gloas execution payloads reach several MiB as JSON
+/// (Web3Signer stops at 10 MB; the issue asks for 16 MiB).
+const BODY: BodyRules = BodyRules { bytes_max: 16 << 20, time_max: Duration::from_secs(8) };
+
+/// Bodies above this size are understood off the async threads: parsing and hashing 1 MiB takes milliseconds.
+const LARGE_BODY_BYTES: usize = 64 << 10;
+
+/// The content type of a bare signature.
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+pub(crate) async fn post(
+    State(shared): State<Arc<Shared>>,
+    client: Client,
+    identifier: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let key = identifier::public_key(identifier)?;
+    let format = accept::signature_format(request.headers());
+    let routing = follow::routing(shared.app.follower_requests, request.headers());
+    let asked = request.extensions().get::<Asked>().cloned();
+    let mut attempt = Attempt::begin(&client, key);
+    let signature = async {
+        let _place = place(&shared)?;
+        let body = read_body(request, BODY, Some(&shared.slots.body_kib), &shared.slots.drain).await?;
+        sign(&shared, key, body, &client, routing, &mut attempt).await
+    }
+    .await;
+    attempt.answered(signature.as_ref().err());
+    signature.map(|signature| answer(&signature, format)).map_err(|error| error.for_request(asked.as_ref()))
+}
+
+/// Parse, authorize, sign. Nothing else may stand between.
+async fn sign(
+    shared: &Shared,
+    key: PublicKey,
+    body: HeldBody,
+    client: &Client,
+    routing: Routing,
+    attempt: &mut Attempt<'_>,
+) -> Result<Signature, ApiError> {
+    let app = &shared.app;
+    let request = understand(shared, key, body).await?;
+    attempt.understood(&request);
+    let permit = match app.cluster.authorize(&request, &client.name, routing).await {
+        Err(AuthorizeError::UnknownKey(key)) => return Err(certainly_unknown(app, key).await),
+        answer => answer?,
+    };
+    attempt.permitted();
+    let signature = app.keyring.sign(permit).await?;
+    if attempt.is_local() {
+        // DESIGN 4a: the lease is checked again before the signature is written out; the process may have been frozen.
+        app.cluster.ready()?;
+    }
+    Ok(signature)
+}
+
+/// A place among the sign requests that are served at one time; beyond it nobody waits.
+fn place(shared: &Shared) -> Result<OwnedSemaphorePermit, ApiError> {
+    shared.slots.sign.clone().try_acquire_owned().map_err(|_| {
+        metrics::shed("sign_requests");
+        ApiError::Unavailable("too many sign requests are in flight on this node".to_owned())
+    })
+}
+
+async fn understand(shared: &Shared, key: PublicKey, body: HeldBody) -> Result<SignRequest, ApiError> {
+    let network = &shared.app.network;
+    if body.len() <= LARGE_BODY_BYTES {
+        return Ok(SignRequest::parse(key, &body, network)?);
+    }
+    // Closed never; the deadline of the request bounds the wait.
+    let turn = shared.slots.large_parse.clone().acquire_owned().await.map_err(|_| ApiError::Internal)?;
+    let network: Arc<Network> = network.clone();
+    let parsing = tokio::task::spawn_blocking(move || -> Result<SignRequest, ParseError> {
+        let _turn = turn;
+        SignRequest::parse(key, &body, &network)
+    });
+    match parsing.await {
+        Ok(parsed) => Ok(parsed?),
+        Err(panic) => {
+            tracing::error!(error = %panic, "understanding a request panicked");
+            Err(ApiError::Internal)
+        }
+    }
+}
+
+/// A client that hears 404 may drop the key, so a node says it only of what the cluster does not have either: a key that
+/// arrives in the meantime, or a node that cannot catch up, is 503.
+async fn certainly_unknown(app: &App, key: PublicKey) -> ApiError {
+    if let Err(unavailable) = app.cluster.barrier(super::BARRIER_DEADLINE).await {
+        return unavailable.into();
+    }
+    let known = app.cluster.read(|state| state.validator(&key).is_some_and(|validator| validator.key.is_some()));
+    if known { ApiError::Unavailable("the key has just been imported".to_owned()) } else { ApiError::UnknownKey(key) }
+}
+
+fn answer(signature: &Signature, format: Format) -> Response {
+    match format {
+        Format::Json => ([(CONTENT_TYPE, JSON)], format!("{{\"signature\":\"{signature}\"}}")).into_response(),
+        // Without a newline: Prysm takes strict hexadecimal only.
+        Format::Text => ([(CONTENT_TYPE, TEXT)], signature.to_string()).into_response(),
+    }
+}

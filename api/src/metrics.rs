@@ -1,0 +1,125 @@
+//! The names of what the HTTP surface counts, each in one place.
+//!
+//! Web3Signer's names stand where the meaning is the same, so that its dashboards go on working; the rest is
+//! `consigner_*`. In: what happened. Out: calls of the `metrics` facade. Deliberately absent: the exporter (`node`),
+//! labels without a bound on their values (keys, peers, paths).
+
+use crate::app::App;
+use crate::error::ApiError;
+
+use consigner_rules::{SigningType, Violation};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use std::time::Duration;
+
+const SIGNING_DURATION: &str = "signing_bls_signing_duration";
+const MISSING_IDENTIFIER: &str = "signing_bls_missing_identifier_count_total";
+const SIGNERS_LOADED: &str = "signing_signers_loaded_count";
+const MALFORMED: &str = "http_bls_malformed_request_count_total";
+const PERMITTED: &str = "eth2_slashingprotection_permitted_signings_total";
+const PREVENTED: &str = "eth2_slashingprotection_prevented_signings_total";
+const SIGN_REQUESTS: &str = "consigner_sign_requests_total";
+const SIGN_DURATION: &str = "consigner_sign_duration_seconds";
+const REFUSALS: &str = "consigner_refusals_total";
+const SHED: &str = "consigner_requests_shed_total";
+
+/// Registers the help texts; call once, after the recorder is installed.
+pub fn describe() {
+    describe_histogram!(SIGNING_DURATION, Unit::Seconds, "Time from permit to signature: queue and BLS");
+    describe_counter!(MISSING_IDENTIFIER, "Sign requests for a key that the cluster does not have");
+    describe_gauge!(SIGNERS_LOADED, "Keys that this node holds unsealed");
+    describe_counter!(MALFORMED, "Sign requests answered 400, 408 or 413");
+    describe_counter!(PERMITTED, "Signatures that left this node, of slashable and other types");
+    describe_counter!(PREVENTED, "Sign requests refused by slashing protection");
+    describe_counter!(SIGN_REQUESTS, "Sign requests by type and outcome");
+    describe_histogram!(SIGN_DURATION, Unit::Seconds, "Time from the whole body read to the answer, by type");
+    describe_counter!(REFUSALS, "Sign requests refused for ever, by reason");
+    describe_counter!(SHED, "Requests answered 503 at once because a limit was reached, by limit");
+}
+
+/// Sets the gauges that have no event of their own; call before each scrape.
+pub fn record_gauges(app: &App) {
+    // Precise up to 2^53 keys.
+    gauge!(SIGNERS_LOADED).set(app.keyring.len() as f64);
+}
+
+/// A limit was reached.
+pub(crate) fn shed(limit: &'static str) {
+    counter!(SHED, "limit" => limit).increment(1);
+}
+
+/// A permit became a signature, or not.
+pub(crate) fn bls_signing(took: Duration) {
+    histogram!(SIGNING_DURATION).record(took.as_secs_f64());
+}
+
+/// A sign request was answered. `signing_type` is known once its body was understood.
+pub(crate) fn sign_answered(signing_type: Option<SigningType>, error: Option<&ApiError>, took: Duration) {
+    let name = signing_type.map_or("unknown", type_name);
+    let outcome = error.map_or("signed", ApiError::outcome);
+    counter!(SIGN_REQUESTS, "type" => name, "outcome" => outcome).increment(1);
+    histogram!(SIGN_DURATION, "type" => name).record(took.as_secs_f64());
+    match error {
+        None => counter!(PERMITTED).increment(1),
+        Some(ApiError::Refused(violation)) => {
+            counter!(PREVENTED).increment(1);
+            counter!(REFUSALS, "reason" => reason(violation)).increment(1);
+        }
+        Some(ApiError::OtherChain { .. }) => {
+            // Web3Signer counts a foreign genesis validators root as prevented too.
+            counter!(PREVENTED).increment(1);
+            counter!(REFUSALS, "reason" => "other_chain").increment(1);
+        }
+        Some(ApiError::UnknownKey(_)) => counter!(MISSING_IDENTIFIER).increment(1),
+        Some(ApiError::BadRequest(_) | ApiError::Body(_)) => counter!(MALFORMED).increment(1),
+        Some(
+            ApiError::Host(_)
+            | ApiError::Forbidden(_)
+            | ApiError::NoSuchPath
+            | ApiError::MethodNotAllowed
+            | ApiError::NotAcceptable
+            | ApiError::SeeLeader { .. }
+            | ApiError::Conflict(_)
+            | ApiError::Unavailable(_)
+            | ApiError::NotServing(_)
+            | ApiError::Internal,
+        ) => {}
+    }
+}
+
+const fn reason(violation: &Violation) -> &'static str {
+    match violation {
+        Violation::BlockBelow { .. } => "block_below",
+        Violation::DoubleBlock { .. } => "double_block",
+        Violation::SourceAfterTarget { .. } => "source_after_target",
+        Violation::SourceBelow { .. } => "source_below",
+        Violation::DoubleVote { .. } => "double_vote",
+        Violation::TargetBelow { .. } => "target_below",
+        Violation::HighWatermarkSlot { .. } => "high_watermark_slot",
+        Violation::HighWatermarkEpoch { .. } => "high_watermark_epoch",
+    }
+}
+
+/// The request's `type`, as clients write it.
+pub(crate) const fn type_name(signing_type: SigningType) -> &'static str {
+    match signing_type {
+        SigningType::Block => "BLOCK",
+        SigningType::BlockV2 => "BLOCK_V2",
+        SigningType::Attestation => "ATTESTATION",
+        SigningType::VoluntaryExit => "VOLUNTARY_EXIT",
+        SigningType::AggregationSlot => "AGGREGATION_SLOT",
+        SigningType::AggregateAndProof => "AGGREGATE_AND_PROOF",
+        SigningType::AggregateAndProofV2 => "AGGREGATE_AND_PROOF_V2",
+        SigningType::RandaoReveal => "RANDAO_REVEAL",
+        SigningType::Deposit => "DEPOSIT",
+        SigningType::SyncCommitteeMessage => "SYNC_COMMITTEE_MESSAGE",
+        SigningType::SyncCommitteeSelectionProof => "SYNC_COMMITTEE_SELECTION_PROOF",
+        SigningType::SyncCommitteeContributionAndProof => "SYNC_COMMITTEE_CONTRIBUTION_AND_PROOF",
+        SigningType::ValidatorRegistration => "VALIDATOR_REGISTRATION",
+        SigningType::ExecutionPayloadBid => "EXECUTION_PAYLOAD_BID",
+        SigningType::ExecutionPayloadEnvelope => "EXECUTION_PAYLOAD_ENVELOPE",
+        SigningType::PayloadAttestationMessage => "PAYLOAD_ATTESTATION_MESSAGE",
+        SigningType::ProposerPreferences => "PROPOSER_PREFERENCES",
+        SigningType::BuilderRequestAuth => "BUILDER_REQUEST_AUTH",
+        SigningType::InclusionList => "INCLUSION_LIST",
+    }
+}

@@ -1,0 +1,67 @@
+//! The table of endpoints.
+
+use crate::app::{App, Shared};
+use crate::error::ApiError;
+use crate::{admin, admission, eth2, health};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+use std::sync::Arc;
+use std::time::Duration;
+use tower::Layer;
+
+/// From the last admission step to the answer of a sign request. Teku gives up at 5 s and Nimbus at 3 s, but a client
+/// on a slow link may need longer for a large body.
+const SIGN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// For everything that only looks.
+const LOOK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// For history files and for making a cluster: an operator waits, and a file of hundreds of MiB must cross.
+const OPERATOR_DEADLINE: Duration = Duration::from_secs(300);
+
+/// The whole HTTP surface, to be served by a door of `gate`, which puts the [`consigner_gate::Peer`] into the
+/// extensions of every request. Without it, every endpoint that needs to know the caller answers 403.
+pub fn router(app: Arc<App>) -> Router {
+    let shared = Arc::new(Shared::new(app.clone()));
+    let routes = signing()
+        .merge(looking())
+        .merge(operating())
+        .fallback(async || ApiError::NoSuchPath)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .with_state(shared);
+    // Outside of the router: the path must be normalised before a route is chosen.
+    admitted(app, routes)
+}
+
+/// Puts the admission steps that do not depend on the endpoint around the routes.
+fn admitted(app: Arc<App>, routes: Router) -> Router {
+    let hosts = Arc::new(app.hosts.clone());
+    Router::new().fallback_service(from_fn_with_state(hosts, admission::admit).layer(routes))
+}
+
+fn signing() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/api/v1/eth2/sign/{identifier}", post(eth2::sign))
+        .route_layer(from_fn_with_state(SIGN_DEADLINE, admission::deadline))
+}
+
+fn looking() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/api/v1/eth2/publicKeys", get(eth2::public_keys))
+        .route("/api/v1/eth2/highWatermark", get(eth2::high_watermark))
+        .route("/upcheck", get(health::upcheck))
+        .route("/healthcheck", get(health::healthcheck))
+        .route("/leader", get(health::leader))
+        .route("/ready", get(health::ready))
+        .route("/admin/v1/cluster/status", get(admin::cluster_status))
+        .route_layer(from_fn_with_state(LOOK_DEADLINE, admission::deadline))
+}
+
+fn operating() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/admin/v1/cluster/init", post(admin::cluster_init))
+        .route("/admin/v1/history/export", get(admin::history_export))
+        .route("/admin/v1/history/import", post(admin::history_import))
+        .route_layer(from_fn_with_state(OPERATOR_DEADLINE, admission::deadline))
+}
