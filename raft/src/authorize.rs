@@ -1,6 +1,18 @@
-//! From a request to a permit: the answers that are not a permit.
+//! From a request to a verdict: agreed here if this node leads, at the leader if not, or "not now".
+//!
+//! In: a parsed request and the authenticated client's name. Out: a committed verdict, or leave for a message that
+//! cannot be slashed, or an error that says what the client can do. Deliberately absent: permits (minted in
+//! [`crate::cluster`] alone) and status codes.
 
-use consigner_rules::{Root, Violation};
+use crate::cluster::Cluster;
+use crate::peer::wire::Failure;
+use crate::types::Leadership;
+use consigner_rules::message::SignPath;
+use consigner_rules::primitives::RequestId;
+use consigner_rules::slashing::AgreedDuty;
+use consigner_rules::{Command, Outcome, Root, Ruling, SignIntent, SignRequest, Unslashable, Verdict, Violation};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What a follower does with a request that only the leader can order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,4 +52,166 @@ pub enum AuthorizeError {
         /// What is missing.
         reason: String,
     },
+}
+
+/// What [`Cluster::authorize`] mints a permit from.
+pub enum Leave {
+    /// A committed verdict with a ruling that allows signing.
+    Agreed(Verdict),
+    /// A message that cannot be slashed, under a live lease.
+    Local(Unslashable),
+}
+
+/// Pause between tries while an election is on; short against the election itself.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// Times a request is admitted anew because the policy changed on its way.
+const STALE_TRIES: u32 = 5;
+
+impl Cluster {
+    /// Everything of `authorize` but minting.
+    pub(crate) async fn obtain_leave(
+        &self,
+        request: &SignRequest,
+        peer: &str,
+        routing: Routing,
+    ) -> Result<Leave, AuthorizeError> {
+        let deadline = Instant::now() + self.timing().leader_wait;
+        self.check_key_and_chain(request, deadline).await?;
+        match (&request.path, request.unslashable()) {
+            (SignPath::Agreed(duty), _) => self.agree(request, *duty, peer, routing, deadline).await.map(Leave::Agreed),
+            (SignPath::Local(_), Some(unslashable)) => {
+                self.await_lease(deadline).await?;
+                Ok(Leave::Local(unslashable))
+            }
+            // `unslashable` answers `Some` for every local path; without one there is no leave.
+            (SignPath::Local(_), None) => Err(unavailable("the request has no path to a permit")),
+        }
+    }
+
+    /// A key that is not held here may have been imported elsewhere a moment ago: "unknown" is said only by a node
+    /// that has applied what the leader had committed when the request arrived.
+    async fn check_key_and_chain(&self, request: &SignRequest, deadline: Instant) -> Result<(), AuthorizeError> {
+        let held = || self.read(|state| state.validator(&request.public_key).is_some_and(|known| known.key.is_some()));
+        if !held() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.barrier(left).await.map_err(|error| unavailable(&error.reason))?;
+            if !held() {
+                return Err(AuthorizeError::UnknownKey(request.public_key));
+            }
+        }
+        let expected = self.read(|state| state.identity().map(|identity| identity.genesis_validators_root));
+        match (request.genesis_validators_root, expected) {
+            (Some(got), Some(expected)) if got != expected => Err(AuthorizeError::OtherChain { expected, got }),
+            (_, None) => Err(unavailable("the cluster is not initialised yet")),
+            (_, Some(_)) => Ok(()),
+        }
+    }
+
+    async fn await_lease(&self, deadline: Instant) -> Result<(), AuthorizeError> {
+        while !self.lease_is_alive() {
+            if Instant::now() >= deadline {
+                return Err(unavailable("this node has not heard of a leader with a quorum lately"));
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Brings an intent before the leader, through elections, until the deadline. Sending the same intent twice is
+    /// harmless: the second verdict is `Repeat`.
+    async fn agree(
+        &self,
+        request: &SignRequest,
+        duty: AgreedDuty,
+        peer: &str,
+        routing: Routing,
+        deadline: Instant,
+    ) -> Result<Verdict, AuthorizeError> {
+        let mut reason = "no leader is known".to_owned();
+        let mut patience = self.timing().forward_try;
+        let mut stale = 0;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(unavailable(&reason));
+            }
+            let intent = self.intent(request, duty, peer)?;
+            let tried = match self.leadership() {
+                Leadership::This => tokio::time::timeout(left, self.submit(intent.clone())).await,
+                Leadership::Other { id, member } => {
+                    if routing == Routing::Redirect && !member.api_url.is_empty() && self.vouches_for(id) {
+                        return Err(AuthorizeError::Redirect { api_url: member.api_url });
+                    }
+                    let patience = patience.min(left);
+                    tokio::time::timeout(patience, self.forwarder().ask((id, member), intent.clone(), patience)).await
+                }
+                Leadership::Unknown => Ok(Err(Failure::Unreachable("no leader is known".to_owned()))),
+            };
+            match tried {
+                Ok(Ok(verdict)) if answers(&verdict, &intent) => match verdict.ruling {
+                    Ruling::Safe | Ruling::Repeat => return Ok(verdict),
+                    Ruling::Refused(violation) => return Err(AuthorizeError::Refused(violation)),
+                    Ruling::UnknownKey => return Err(AuthorizeError::UnknownKey(intent.public_key)),
+                    Ruling::Stale { .. } => {
+                        stale += 1;
+                        "the access policy changed on the way".clone_into(&mut reason);
+                        if stale == STALE_TRIES {
+                            return Err(unavailable(&reason));
+                        }
+                    }
+                },
+                Ok(Ok(_)) => "the verdict answers another request".clone_into(&mut reason),
+                Ok(Err(Failure::Overloaded)) => return Err(unavailable("too many requests are waiting")),
+                Ok(Err(failure)) => reason = failure.to_string(),
+                Err(_) => {
+                    "no quorum agreed in time".clone_into(&mut reason);
+                    patience = patience.saturating_mul(2);
+                }
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    fn intent(&self, request: &SignRequest, duty: AgreedDuty, peer: &str) -> Result<SignIntent, AuthorizeError> {
+        let mut request_id = [0_u8; 16];
+        getrandom::fill(&mut request_id).map_err(|_| unavailable("the system has no randomness"))?;
+        Ok(SignIntent {
+            request_id: RequestId(request_id),
+            public_key: request.public_key,
+            duty,
+            signing_root: request.signing_root,
+            peer: peer.chars().take(PEER_CHARS_MAX).collect(),
+            policy_version: self.read(|state| state.cluster().policy_version),
+        })
+    }
+
+    /// Submits an intent to the local batcher; only a leader has use for it.
+    pub(crate) async fn submit(&self, intent: SignIntent) -> Result<Verdict, Failure> {
+        match self.batcher().submit(Command::Sign(intent)).await? {
+            Outcome::Judged(verdict) => Ok(verdict),
+            Outcome::Initialised
+            | Outcome::DataKeyHeld
+            | Outcome::KeyImported { .. }
+            | Outcome::HistoryMerged { .. }
+            | Outcome::HighWatermarkSet
+            | Outcome::PolicyRenewed(_)
+            | Outcome::Rejected(_) => Err(Failure::Unknown),
+        }
+    }
+}
+
+/// Longest client name kept with a record; names come from certificates that the operator's CA signed.
+const PEER_CHARS_MAX: usize = 128;
+
+/// Whether a verdict speaks of this very intent: a late, shifted or duplicated reply must not bless another root.
+fn answers(verdict: &Verdict, intent: &SignIntent) -> bool {
+    verdict.request_id == intent.request_id
+        && verdict.public_key == intent.public_key
+        && verdict.duty == intent.duty
+        && verdict.signing_root == intent.signing_root
+}
+
+fn unavailable(reason: &str) -> AuthorizeError {
+    AuthorizeError::Unavailable { reason: reason.to_owned() }
 }

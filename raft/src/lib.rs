@@ -2,13 +2,48 @@
 //!
 //! In: sign requests and commands. Out: [`consigner_rules::SignPermit`]s, outcomes, and reads of the replicated state.
 //! This crate alone knows openraft; its types do not leave. Deliberately absent: HTTP for clients, keys, configuration.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`cluster`] | the calls of the rest of the node; the one place where permits are minted |
+//! | `authorize` | from a request to a verdict: here, at the leader, or "not now" |
+//! | `batcher` | all writes of commands, at most two entries on their way |
+//! | `forward` | a follower's intents on their way to the leader |
+//! | `lease` | how long unslashable messages may be signed without hearing of a quorum |
+//! | `log_store`, `machine` | openraft's storage on our log, state store and snapshots |
+//! | `recover` | what a start must find before anything is served |
+//! | `peer` | the channel between nodes |
 
 mod authorize;
+mod batcher;
+mod clock;
 mod cluster;
+mod forward;
+mod lease;
+mod lifecycle;
+mod log_store;
+mod machine;
+mod observe;
+mod peer;
+mod recover;
+mod snapshot_body;
+mod typ;
 mod types;
 
 pub use authorize::{AuthorizeError, Routing};
-pub use cluster::{
-    Cluster, ClusterOptions, InitialiseError, KeyFeed, OpenError, PeerService, ProposeError, Unavailable,
-};
+pub use cluster::{Cluster, ClusterOptions, InitialiseError, KeyFeed, OnFatal, OnKeys, ProposeError, Unavailable};
+pub use peer::service::PeerService;
+pub use recover::OpenError;
 pub use types::{Leadership, Member, NodeStatus, Role, Timing};
+
+/// An error with all its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,281 @@
+//! How a node's part in the cluster starts, keeps itself alive, and stops.
+//!
+//! In: options. Out: a running [`Cluster`] and its background tasks: lease pings, metrics, a watch on openraft.
+//! Deliberately absent: elections by our own driver; openraft's timers decide for now (DESIGN 7a, step one).
+
+use crate::batcher::Batcher;
+use crate::clock;
+use crate::cluster::{Cluster, ClusterOptions, Inner};
+use crate::forward::Forwarder;
+use crate::lease::Lease;
+use crate::log_store::{APPEND_BYTES_MAX, LogStore};
+use crate::machine::{Machine, MachineParts, Shared};
+use crate::peer::guard::Guard;
+use crate::peer::link::{Links, Me};
+use crate::peer::network::Network;
+use crate::peer::service::PeerService;
+use crate::peer::wire::{self, Pong};
+use crate::recover::{self, OpenError, Recovered};
+use crate::typ::Raft;
+use crate::types::{Leadership, Timing};
+use consigner_storage::log::WalOptions;
+use openraft::{Config, SnapshotPolicy};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Log entries kept behind a snapshot, so that a follower that lags a little needs no snapshot.
+const LOG_KEPT_BEHIND_SNAPSHOT: u64 = 1_000;
+
+/// Snapshot bytes per call between nodes.
+const SNAPSHOT_CHUNK_BYTES: u64 = 1024 * 1024;
+
+/// How long one snapshot chunk may take, installation included.
+const SNAPSHOT_CHUNK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Entries per append; their bytes are capped by [`APPEND_BYTES_MAX`].
+const APPEND_ENTRIES_MAX: u64 = 64;
+
+/// How often metrics are published.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+/// Pings per lease length.
+const PINGS_PER_LEASE: u32 = 5;
+
+/// How long a node that stops waits for a successor before it stops all the same.
+const HAND_OVER_DEADLINE: Duration = Duration::from_secs(3);
+
+const _: () = assert!(APPEND_BYTES_MAX < wire::BODY_BYTES_MAX / 2, "an append must fit a body with room to spare");
+
+impl Cluster {
+    /// Opens the node's data, checks it, starts Raft.
+    ///
+    /// # Errors
+    /// [`OpenError`] with the reason why this node must not take part.
+    pub async fn open(options: ClusterOptions) -> Result<(Self, PeerService), OpenError> {
+        let config = Arc::new(raft_config(&options.timing, options.snapshot_every)?);
+        let mut recovered = recover_blocking(&options).await?;
+        recover::renounce_leadership(&recovered.wal, options.node_id).await?;
+        let shared = Arc::new(Shared::new(std::mem::take(&mut recovered.state), recovered.standing.clone()));
+        let (durable, covered) = watch::channel(recovered.snapshots.latest_info().and_then(|info| info.position));
+        let parts = MachineParts {
+            store: Arc::clone(&recovered.store),
+            snapshots: Arc::clone(&recovered.snapshots),
+            durable,
+            on_keys: options.on_keys,
+            on_fatal: Arc::clone(&options.on_fatal),
+        };
+        let machine = Machine::new(Arc::clone(&shared), parts);
+        let wal = Arc::clone(&recovered.wal);
+        let me = Me { node_id: options.node_id, cluster_id: options.cluster_id, boot: boot_nonce()? };
+        let links = Arc::new(Links::new(me.clone(), options.peer_tls));
+        let network = Network::new(Arc::clone(&links), Arc::clone(&wal));
+        let log = LogStore::new(Arc::clone(&wal), Some(covered));
+        let raft = Raft::new(options.node_id, config, network, log, machine)
+            .await
+            .map_err(|error| OpenError::Raft(crate::chain(&error)))?;
+        let inner = Inner {
+            member: options.member,
+            lease: Lease::new(options.timing.lease),
+            timing: options.timing,
+            batcher: Batcher::start(raft.clone(), Arc::clone(&shared)),
+            forwarder: Forwarder::start(Arc::clone(&links)),
+            guard: Guard::new(me, Arc::clone(&wal), Arc::clone(&shared)),
+            raft,
+            wal,
+            shared,
+            links,
+            stopping: AtomicBool::new(false),
+            tasks: CancellationToken::new(),
+            on_fatal: options.on_fatal,
+            recovered: std::sync::Mutex::new(Some(recovered)),
+        };
+        let cluster = Self { inner: Arc::new(inner) };
+        cluster.spawn_tasks();
+        Ok((cluster.clone(), PeerService::new(cluster)))
+    }
+
+    fn spawn_tasks(&self) {
+        let tasks = &self.inner.tasks;
+        tokio::spawn(tasks.clone().run_until_cancelled_owned(keep_lease(self.clone())));
+        tokio::spawn(tasks.clone().run_until_cancelled_owned(publish_metrics(self.clone())));
+        tokio::spawn(tasks.clone().run_until_cancelled_owned(watch_raft(self.clone())));
+    }
+
+    /// Asks openraft to stand for election; a leader that stops asks its best follower.
+    pub(crate) async fn stand_for_election(&self) -> bool {
+        tracing::info!("asked to stand for election");
+        self.raft().trigger().elect().await.is_ok()
+    }
+
+    /// Refuses new proposals, finishes those in flight, hands leadership over as well as possible, stops Raft and
+    /// closes the storage cleanly.
+    pub async fn shutdown(&self, deadline: Duration) {
+        let until = Instant::now() + deadline;
+        let led = self.leadership() == Leadership::This;
+        self.inner.stopping.store(true, Ordering::Relaxed);
+        if tokio::time::timeout_at(until, self.inner.batcher.drain()).await.is_err() {
+            tracing::warn!("entries were still on their way at the deadline");
+        }
+        if led {
+            let until = until.min(Instant::now() + HAND_OVER_DEADLINE);
+            if tokio::time::timeout_at(until, self.hand_over()).await.is_err() {
+                tracing::warn!("no other node took over the leadership in time");
+            }
+        }
+        self.inner.tasks.cancel();
+        if let Err(error) = self.raft().shutdown().await {
+            tracing::warn!(%error, "raft did not stop cleanly");
+        }
+        let recovered = self.inner.recovered.lock().ok().and_then(|mut recovered| recovered.take());
+        if let Some(recovered) = recovered {
+            close(recovered).await;
+        }
+    }
+
+    /// Stops heartbeats, lets the followers' faith in this leader run out, and asks the most advanced one to stand.
+    async fn hand_over(&self) {
+        let me = self.node_id();
+        let successors = self.successors();
+        if successors.is_empty() {
+            return;
+        }
+        self.raft().runtime_config().heartbeat(false);
+        self.raft().runtime_config().elect(false);
+        // A voter grants no vote while it heard a leader within the upper election timeout.
+        tokio::time::sleep(self.timing().election_max).await;
+        for (id, member) in successors {
+            let asked: Result<bool, _> =
+                self.inner.links.call((id, &member), wire::ELECT, &(), self.timing().election_max).await;
+            if asked.is_ok_and(|stands| stands) {
+                break;
+            }
+        }
+        let mut metrics = self.raft().metrics();
+        // An error means that raft is gone already.
+        drop(metrics.wait_for(|now| now.current_leader.is_some_and(|leader| leader != me)).await);
+    }
+
+    /// The other voters, those with the longest log first.
+    fn successors(&self) -> Vec<(u64, crate::types::Member)> {
+        let metrics = self.raft().metrics();
+        let now = metrics.borrow();
+        let membership = now.membership_config.membership();
+        let matched = |id: &u64| {
+            now.replication.as_ref().and_then(|replication| replication.get(id).copied().flatten()).map(|log| log.index)
+        };
+        let mut voters: Vec<u64> = membership.voter_ids().filter(|id| *id != now.id).collect();
+        voters.sort_by_key(|id| std::cmp::Reverse(matched(id)));
+        voters.dedup();
+        voters.into_iter().filter_map(|id| Some((id, membership.get_node(&id)?.clone()))).collect()
+    }
+}
+
+async fn recover_blocking(options: &ClusterOptions) -> Result<Recovered, OpenError> {
+    let (path, node_id, cluster_id) = (options.data_dir.clone(), options.node_id, options.cluster_id);
+    let wal = WalOptions { on_fatal: Arc::clone(&options.on_fatal), ..WalOptions::default() };
+    let recovered = tokio::task::spawn_blocking(move || recover::recover(&path, node_id, cluster_id, wal)).await;
+    recovered.unwrap_or_else(|error| Err(OpenError::Raft(format!("recovery panicked: {error}"))))
+}
+
+/// Gives everything up in the right order: the marker of a clean stop is the last write.
+async fn close(recovered: Recovered) {
+    let Recovered { dir, store, wal, snapshots, .. } = recovered;
+    drop((wal, snapshots));
+    let closed = tokio::task::spawn_blocking(move || {
+        let closed = match Arc::try_unwrap(store) {
+            Ok(store) => store.close().map_err(|error| crate::chain(&error)),
+            Err(_) => Err("the state machine is still in use".to_owned()),
+        };
+        drop(dir);
+        closed
+    })
+    .await;
+    match closed {
+        Ok(Ok(())) => tracing::info!("storage closed cleanly"),
+        Ok(Err(reason)) => tracing::warn!(reason, "state store not closed cleanly; the next start rebuilds it"),
+        Err(error) => tracing::warn!(%error, "state store not closed cleanly; the next start rebuilds it"),
+    }
+}
+
+fn raft_config(timing: &Timing, snapshot_every: u64) -> Result<Config, OpenError> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let config = Config {
+        cluster_name: "consigner".to_owned(),
+        heartbeat_interval: millis(timing.heartbeat),
+        election_timeout_min: millis(timing.election_min),
+        election_timeout_max: millis(timing.election_max),
+        install_snapshot_timeout: millis(SNAPSHOT_CHUNK_DEADLINE),
+        max_payload_entries: APPEND_ENTRIES_MAX,
+        replication_lag_threshold: snapshot_every.saturating_mul(2),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_every),
+        snapshot_max_chunk_size: SNAPSHOT_CHUNK_BYTES,
+        max_in_snapshot_log_to_keep: LOG_KEPT_BEHIND_SNAPSHOT,
+        purge_batch_size: 256,
+        ..Config::default()
+    };
+    config.validate().map_err(|error| OpenError::Timing(error.to_string()))
+}
+
+fn boot_nonce() -> Result<String, OpenError> {
+    let mut nonce = [0_u8; 16];
+    getrandom::fill(&mut nonce).map_err(|error| OpenError::Raft(format!("no randomness: {error}")))?;
+    Ok(hex::encode(nonce))
+}
+
+/// Renews the lease: a leader by confirming its quorum, a follower by pinging the leader. Every renewal counts from
+/// before the question was sent.
+async fn keep_lease(cluster: Cluster) {
+    let lease = cluster.inner.lease.length();
+    let mut tick = tokio::time::interval(lease / PINGS_PER_LEASE);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let sent = clock::Instant::now();
+        match cluster.leadership() {
+            Leadership::This => {
+                let confirmed = tokio::time::timeout(lease / 2, cluster.confirm_commit_index()).await;
+                if matches!(confirmed, Ok(Ok(_))) {
+                    cluster.inner.lease.renew(cluster.node_id(), sent);
+                }
+            }
+            Leadership::Other { id, member } => {
+                let pong: Result<Pong, _> = cluster.inner.links.call((id, &member), wire::PING, &(), lease / 2).await;
+                let term = cluster.raft().metrics().borrow().current_term;
+                let Some(pong) = pong.ok().filter(|pong| pong.leads && pong.term == term) else { continue };
+                if cluster.await_applied(pong.commit_index, Instant::now() + lease / 2).await.is_ok() {
+                    cluster.inner.lease.renew(id, sent);
+                }
+            }
+            Leadership::Unknown => {}
+        }
+    }
+}
+
+async fn publish_metrics(cluster: Cluster) {
+    let mut tick = tokio::time::interval(PUBLISH_EVERY);
+    loop {
+        tick.tick().await;
+        crate::observe::publish(&cluster.status(), &cluster.inner.wal.stats());
+    }
+}
+
+/// openraft stops itself on a storage error; the node must not live on without it.
+async fn watch_raft(cluster: Cluster) {
+    let mut metrics = cluster.raft().metrics();
+    loop {
+        let failed = metrics.borrow_and_update().running_state.clone();
+        if let Err(fatal) = failed {
+            if !cluster.inner.stopping.load(Ordering::Relaxed) {
+                cluster.stop_for(&fatal);
+            }
+            return;
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}

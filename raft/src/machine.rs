@@ -1,0 +1,330 @@
+//! The state machine: applies committed entries to [`State`], persists what changed, builds and installs snapshots.
+//!
+//! In: committed entries, in order. Out: outcomes. The verdict on a slashable message is reached in
+//! [`State::apply`], from the verified state in memory, never from the store.
+//! Deliberately absent: anything that could make two nodes apply differently.
+
+use crate::cluster::KeyFeed;
+use crate::snapshot_body;
+use crate::typ::{self, Answer, Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
+use consigner_rules::command::Checkpoint;
+use consigner_rules::{Change, CommandBatch, Root, State, codec};
+use consigner_storage::state::{StateStore, StateWrite};
+use consigner_storage::{LogPosition, SnapshotStore};
+use openraft::storage::RaftStateMachine;
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::io::Cursor;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
+
+/// How many digests of past indexes are kept to compare with a proposer's: far more than entries are in flight.
+const DIGESTS_KEPT: usize = 4_096;
+
+/// What is stored beside the records: where in the log the state stands. Format version in [`codec`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Last applied entry.
+    pub applied: Option<LogId>,
+    /// Last applied membership.
+    pub membership: StoredMembership,
+}
+
+/// The applied state, shared with readers.
+pub struct Shared {
+    applied: RwLock<AppliedState>,
+    /// Index of the last applied entry, published after its effects are visible.
+    index: watch::Sender<Option<LogPosition>>,
+}
+
+struct AppliedState {
+    state: State,
+    standing: Standing,
+    digests: VecDeque<(u64, Root)>,
+}
+
+impl Shared {
+    /// Starts from a loaded state.
+    pub fn new(state: State, standing: Standing) -> Self {
+        let (index, _) = watch::channel(standing.applied.as_ref().map(typ::position));
+        Self { applied: RwLock::new(AppliedState { state, standing, digests: VecDeque::new() }), index }
+    }
+
+    /// Reads the applied state.
+    pub fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.lock_read().state)
+    }
+
+    /// Reads state and standing together.
+    pub fn read_standing<T>(&self, read: impl FnOnce(&State, &Standing) -> T) -> T {
+        let applied = self.lock_read();
+        read(&applied.state, &applied.standing)
+    }
+
+    /// The newest index at which the digest is known, for a proposal to carry.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        self.lock_read().digests.back().map(|(index, digest)| Checkpoint { index: *index, digest: *digest })
+    }
+
+    /// Follows the last applied position.
+    pub fn watch_index(&self) -> watch::Receiver<Option<LogPosition>> {
+        self.index.subscribe()
+    }
+
+    // A panic while the lock is held is a bug in `apply`; the process stops with it (panic hook of the node), so a
+    // poisoned lock is never served from for longer than that takes.
+    fn lock_read(&self) -> std::sync::RwLockReadGuard<'_, AppliedState> {
+        self.applied.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_write(&self) -> std::sync::RwLockWriteGuard<'_, AppliedState> {
+        self.applied.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the machine needs besides the state.
+pub struct MachineParts {
+    /// Where records are kept.
+    pub store: Arc<StateStore>,
+    /// Where snapshots are kept.
+    pub snapshots: Arc<SnapshotStore>,
+    /// Published after a snapshot is durable.
+    pub durable: watch::Sender<Option<LogPosition>>,
+    /// Told of keys before the index that brought them is published.
+    pub on_keys: Arc<dyn Fn(KeyFeed<'_>) + Send + Sync>,
+    /// Stops the node.
+    pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// The state machine as openraft drives it.
+#[derive(Clone)]
+pub struct Machine {
+    shared: Arc<Shared>,
+    parts: Arc<MachineParts>,
+}
+
+impl Machine {
+    /// Puts the machine together; feeds the keys of the loaded state.
+    pub fn new(shared: Arc<Shared>, parts: MachineParts) -> Self {
+        shared.read(|state| (parts.on_keys)(KeyFeed::Replaced(state)));
+        Self { shared, parts: Arc::new(parts) }
+    }
+
+    fn fatal<E: std::error::Error + 'static>(&self, what: &str, error: &E) {
+        (self.parts.on_fatal)(&format!("{what}: {}", crate::chain(error)));
+    }
+
+    /// Applies one entry and answers its outcomes.
+    fn apply_entry(&self, entry: &Entry) -> Result<Answer, StorageError> {
+        let mut applied = self.shared.lock_write();
+        let (answer, write, changes) = applied.apply(entry).map_err(|divergence| {
+            self.fatal("state differs from the proposer's", &divergence);
+            StorageIOError::apply(entry.log_id, &divergence)
+        })?;
+        self.parts.store.commit(write).map_err(|error| {
+            self.fatal("the state store failed", &error);
+            StorageIOError::apply(entry.log_id, &error)
+        })?;
+        for change in &changes {
+            if let Change::KeyAdded(public_key) = change {
+                self.feed_key(&applied.state, public_key);
+            }
+        }
+        drop(applied);
+        crate::observe::changes(&changes);
+        self.shared.index.send_replace(Some(typ::position(&entry.log_id)));
+        Ok(answer)
+    }
+
+    fn feed_key(&self, state: &State, public_key: &consigner_rules::PublicKey) {
+        let sealed = state.validator(public_key).and_then(|validator| validator.key.as_deref());
+        if let Some((sealed, data_key)) = sealed.and_then(|sealed| Some((sealed, state.data_key(&sealed.data_key)?))) {
+            (self.parts.on_keys)(KeyFeed::Added { sealed, data_key });
+        }
+    }
+
+    /// Replaces everything by a snapshot's content: durable first, then visible, keys first, index last.
+    fn install(&self, meta: &SnapshotMeta, body: &[u8]) -> Result<(), InstallError> {
+        let records = snapshot_body::decode(body)?;
+        let state = State::from_records(records.iter().map(|(key, value)| (key, value)))?;
+        let standing = Standing { applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        let position = meta.last_log_id.as_ref().map(typ::position);
+        self.parts.snapshots.write(position, &codec::encode(meta), body)?;
+        self.parts.store.replace_all(records, codec::encode(&standing), state.digest().0, [])?;
+        (self.parts.on_keys)(KeyFeed::Replaced(&state));
+        {
+            let mut applied = self.shared.lock_write();
+            *applied = AppliedState { state, standing, digests: VecDeque::new() };
+        }
+        self.parts.durable.send_replace(position);
+        self.shared.index.send_replace(position);
+        Ok(())
+    }
+}
+
+/// Why a snapshot could not be installed.
+#[derive(Debug, thiserror::Error)]
+enum InstallError {
+    #[error("the snapshot cannot be decoded")]
+    Decode(#[from] snapshot_body::Truncated),
+    #[error("the snapshot holds a record that cannot be read")]
+    Record(#[from] consigner_rules::state::CorruptRecord),
+    #[error("the snapshot cannot be written")]
+    Write(#[from] consigner_storage::SnapshotError),
+    #[error("the state store cannot take the snapshot")]
+    Store(#[from] consigner_storage::state::StateError),
+}
+
+/// A node whose state differs from the proposer's at the same index (invariant S8) must stop.
+#[derive(Debug, thiserror::Error)]
+#[error("after index {index} the state digest here is {here}, at the proposer {there}")]
+pub struct Divergence {
+    index: u64,
+    here: Root,
+    there: Root,
+}
+
+impl AppliedState {
+    fn apply(&mut self, entry: &Entry) -> Result<(Answer, StateWrite, Vec<Change>), Divergence> {
+        let mut write = StateWrite::default();
+        let mut changes = Vec::new();
+        let mut answer = Answer(Vec::new());
+        match &entry.payload {
+            EntryPayload::Blank => {}
+            EntryPayload::Membership(membership) => {
+                self.standing.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+            }
+            EntryPayload::Normal(proposal) => {
+                self.compare(&proposal.0)?;
+                let applied = self.state.apply(&proposal.0);
+                write.puts = applied.records.into_iter().map(|record| (record.key, Some(record.value))).collect();
+                if !applied.changes.is_empty() {
+                    let row = codec::encode(&(proposal.0.proposed_at_ms, &applied.changes));
+                    write.outbox = Some((entry.log_id.index, row));
+                }
+                changes = applied.changes;
+                answer = Answer(applied.outcomes);
+            }
+        }
+        self.standing.applied = Some(entry.log_id);
+        write.meta = codec::encode(&self.standing);
+        write.digest = self.state.digest().0;
+        if self.digests.len() == DIGESTS_KEPT {
+            self.digests.pop_front();
+        }
+        self.digests.push_back((entry.log_id.index, self.state.digest()));
+        Ok((answer, write, changes))
+    }
+
+    fn compare(&self, batch: &CommandBatch) -> Result<(), Divergence> {
+        let Some(Checkpoint { index, digest: there }) = batch.checkpoint else { return Ok(()) };
+        // Indexes are consecutive from the first applied after the start or the last snapshot.
+        let known = self.digests.binary_search_by_key(&index, |(known, _)| *known);
+        let here = known.ok().and_then(|at| self.digests.get(at)).map(|(_, digest)| *digest);
+        match here {
+            Some(here) if here != there => Err(Divergence { index, here, there }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        Ok(self.shared.read_standing(|_, standing| (standing.applied, standing.membership.clone())))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Answer>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        entries.into_iter().map(|entry| self.apply_entry(&entry)).collect()
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let (state, standing) = self.shared.read_standing(|state, standing| (state.clone(), standing.clone()));
+        Builder { state, standing, machine: self.clone() }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError> {
+        Ok(Box::new(Cursor::new(Vec::new())))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<Cursor<Vec<u8>>>,
+    ) -> Result<(), StorageError> {
+        let (machine, owned) = (self.clone(), meta.clone());
+        let installed = tokio::task::spawn_blocking(move || machine.install(&owned, snapshot.get_ref())).await;
+        match installed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                // openraft's core may be waiting in `purge` for this very snapshot: only stopping ends that wait.
+                self.fatal("installing a snapshot failed", &error);
+                Err(StorageIOError::write_snapshot(Some(meta.signature()), &error).into())
+            }
+            Err(error) => {
+                self.fatal("installing a snapshot failed", &error);
+                Err(StorageIOError::write_snapshot(Some(meta.signature()), &error).into())
+            }
+        }
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
+        let latest = self.parts.snapshots.latest().map_err(|error| StorageIOError::read_snapshot(None, &error))?;
+        let Some(found) = latest else { return Ok(None) };
+        let meta = codec::decode(&found.meta).map_err(|error| StorageIOError::read_snapshot(None, &error))?;
+        Ok(Some(Snapshot { meta, snapshot: Box::new(Cursor::new(found.body)) }))
+    }
+}
+
+/// Builds a snapshot from a copy of the state.
+pub struct Builder {
+    state: State,
+    standing: Standing,
+    machine: Machine,
+}
+
+impl Builder {
+    fn build(&self) -> Result<Snapshot, InstallError> {
+        let Standing { applied, membership } = &self.standing;
+        let position = applied.as_ref().map(typ::position);
+        let snapshot_id = position.map_or_else(
+            || "empty".to_owned(),
+            |position| format!("{}-{}-{}", position.term, position.node, position.index),
+        );
+        let meta = SnapshotMeta { last_log_id: *applied, last_membership: membership.clone(), snapshot_id };
+        let body = snapshot_body::encode(self.state.records());
+        // The outbox rows of entries that may be purged after this live in the store alone: make it durable first.
+        self.machine.parts.store.flush_durable()?;
+        self.machine.parts.snapshots.write(position, &codec::encode(&meta), &body)?;
+        self.machine.parts.durable.send_replace(position);
+        Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(body)) })
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
+        let machine = self.machine.clone();
+        let builder = Self {
+            state: std::mem::take(&mut self.state),
+            standing: self.standing.clone(),
+            machine: self.machine.clone(),
+        };
+        match tokio::task::spawn_blocking(move || builder.build()).await {
+            Ok(Ok(snapshot)) => Ok(snapshot),
+            Ok(Err(error)) => {
+                machine.fatal("building a snapshot failed", &error);
+                Err(StorageIOError::write_snapshot(None, &error).into())
+            }
+            Err(error) => {
+                machine.fatal("building a snapshot failed", &error);
+                Err(StorageIOError::write_snapshot(None, &error).into())
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What the outside sees of changes and of Raft: counters and gauges.
+
+use crate::types::{NodeStatus, Role};
+use consigner_rules::Change;
+use consigner_rules::slashing::AgreedDuty;
+use consigner_storage::log::WalStats;
+
+/// Counts what a batch changed.
+pub fn changes(changes: &[Change]) {
+    for change in changes {
+        match change {
+            Change::Signed { duty, .. } => {
+                metrics::counter!("consigner_recorded_total", "duty" => duty_name(duty)).increment(1);
+            }
+            Change::Refused { public_key, duty, signing_root, peer, violation } => {
+                metrics::counter!("consigner_refused_total", "duty" => duty_name(duty)).increment(1);
+                tracing::debug!(%public_key, ?duty, %signing_root, peer, %violation, "refused");
+            }
+            Change::ClusterInitialised(_)
+            | Change::DataKeyAdded(_)
+            | Change::KeyAdded(_)
+            | Change::HistoryMerged(_)
+            | Change::HighWatermarkSet(_)
+            | Change::PolicyRenewed(_) => {}
+        }
+    }
+}
+
+const fn duty_name(duty: &AgreedDuty) -> &'static str {
+    match duty {
+        AgreedDuty::Block { .. } => "block",
+        AgreedDuty::Attestation { .. } => "attestation",
+        AgreedDuty::VoluntaryExit { .. } => "voluntary_exit",
+    }
+}
+
+/// Publishes a node's own status and the log's counters.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating point; indexes stay far below 2^52")]
+pub fn publish(status: &NodeStatus, wal: &WalStats) {
+    let gauge = |name: &'static str, value: Option<u64>| {
+        if let Some(value) = value {
+            metrics::gauge!(name).set(value as f64);
+        }
+    };
+    gauge("consigner_raft_term", Some(status.term));
+    gauge("consigner_raft_commit_index", status.commit_index);
+    gauge("consigner_raft_applied_index", status.applied_index);
+    gauge("consigner_raft_last_log_index", status.last_log_index);
+    gauge("consigner_raft_snapshot_index", status.snapshot_index);
+    gauge("consigner_ready", Some(u64::from(status.ready)));
+    for role in [Role::Leader, Role::Follower, Role::Candidate, Role::Learner, Role::Stopped] {
+        let value = if status.role == role { 1.0 } else { 0.0 };
+        metrics::gauge!("consigner_raft_role", "role" => format!("{role:?}").to_lowercase()).set(value);
+    }
+    metrics::counter!("consigner_log_fsyncs_total").absolute(wal.fsyncs);
+    metrics::counter!("consigner_log_frames_total").absolute(wal.frames);
+    metrics::counter!("consigner_log_entries_total").absolute(wal.entries);
+    metrics::counter!("consigner_log_bytes_total").absolute(wal.bytes);
+}

@@ -1,0 +1,141 @@
+//! Outgoing calls to other nodes, over one pooled connection per peer.
+
+use crate::peer::wire;
+use crate::types::Member;
+use bytes::Bytes;
+use consigner_gate::{ChannelError, PeerChannel};
+use consigner_rules::codec;
+use consigner_rules::primitives::ClusterId;
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Who this process is, towards other nodes.
+#[derive(Debug, Clone)]
+pub struct Me {
+    /// Node id.
+    pub node_id: u64,
+    /// Cluster.
+    pub cluster_id: ClusterId,
+    /// Random nonce of this process, hexadecimal.
+    pub boot: String,
+}
+
+/// The connections to all peers.
+pub struct Links {
+    me: Me,
+    tls: Arc<rustls::ClientConfig>,
+    channels: Mutex<BTreeMap<u64, (String, Arc<PeerChannel>)>>,
+    sequence: AtomicU64,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The connection failed.
+    #[error("node {node} cannot be reached")]
+    Channel {
+        /// The peer.
+        node: u64,
+        /// Why.
+        #[source]
+        source: ChannelError,
+    },
+    /// The peer refused to answer.
+    #[error("node {node} refused: {status}: {reason}")]
+    Refused {
+        /// The peer.
+        node: u64,
+        /// HTTP status.
+        status: StatusCode,
+        /// What it said.
+        reason: String,
+    },
+    /// The answer cannot be decoded.
+    #[error("node {node} answered what this version cannot read")]
+    Decode {
+        /// The peer.
+        node: u64,
+        /// Why.
+        #[source]
+        source: codec::DecodeError,
+    },
+}
+
+impl CallError {
+    /// Whether the request certainly did not reach the peer's program.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Channel { source, .. } => source.is_unreachable(),
+            Self::Refused { .. } | Self::Decode { .. } => false,
+        }
+    }
+}
+
+impl Links {
+    /// No connection is made yet.
+    pub fn new(me: Me, tls: Arc<rustls::ClientConfig>) -> Self {
+        Self { me, tls, channels: Mutex::default(), sequence: AtomicU64::new(1) }
+    }
+
+    /// Who this process is.
+    pub const fn me(&self) -> &Me {
+        &self.me
+    }
+
+    /// The pooled channel to a peer at its present address.
+    fn channel(&self, node: u64, member: &Member) -> Result<Arc<PeerChannel>, CallError> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        match channels.get(&node) {
+            Some((address, channel)) if *address == member.peer_addr => Ok(Arc::clone(channel)),
+            Some(_) | None => {
+                let address = member.peer_addr.clone();
+                let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+                let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+                let channel = PeerChannel::new(address.clone(), host, Arc::clone(&self.tls));
+                let channel = Arc::new(channel.map_err(|source| CallError::Channel { node, source })?);
+                channels.insert(node, (address, Arc::clone(&channel)));
+                Ok(channel)
+            }
+        }
+    }
+
+    /// Calls a peer and decodes its answer.
+    ///
+    /// # Errors
+    /// [`CallError`]; unless [`CallError::is_unreachable`], the peer may have acted on the request.
+    pub async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        (node, member): (u64, &Member),
+        path: &str,
+        question: &Q,
+        deadline: Duration,
+    ) -> Result<A, CallError> {
+        let channel = self.channel(node, member)?;
+        let body = Bytes::from(codec::encode(question));
+        let called = channel.call(path, &self.headers(node), body, deadline, wire::BODY_BYTES_MAX).await;
+        let (status, answer) = called.map_err(|source| CallError::Channel { node, source })?;
+        if status != StatusCode::OK {
+            let reason = String::from_utf8_lossy(&answer).into_owned();
+            return Err(CallError::Refused { node, status, reason });
+        }
+        codec::decode(&answer).map_err(|source| CallError::Decode { node, source })
+    }
+
+    fn headers(&self, to: u64) -> [(HeaderName, HeaderValue); 6] {
+        let text = |value: &str| HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""));
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        [
+            (HeaderName::from_static(wire::HEADER_PROTOCOL), HeaderValue::from_static(wire::PROTOCOL)),
+            (HeaderName::from_static(wire::HEADER_CLUSTER), text(&self.me.cluster_id.to_string())),
+            (HeaderName::from_static(wire::HEADER_FROM), HeaderValue::from(self.me.node_id)),
+            (HeaderName::from_static(wire::HEADER_TO), HeaderValue::from(to)),
+            (HeaderName::from_static(wire::HEADER_BOOT), text(&self.me.boot)),
+            (HeaderName::from_static(wire::HEADER_SEQUENCE), HeaderValue::from(sequence)),
+        ]
+    }
+}

@@ -1,0 +1,103 @@
+//! openraft's outgoing calls.
+
+use crate::peer::link::{CallError, Links};
+use crate::peer::wire;
+use crate::typ::{
+    AppendRequest, AppendResponse, InstallRequest, InstallResponse, TypeConfig, VoteRequest, VoteResponse,
+};
+use crate::types::Member;
+use consigner_storage::log::Wal;
+use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause before an unreachable peer is tried again: a restarted peer should be found within a heartbeat or two.
+const UNREACHABLE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Makes a network client per peer; all share the pooled connections of [`Links`].
+pub struct Network {
+    links: Arc<Links>,
+    wal: Arc<Wal>,
+}
+
+impl Network {
+    /// `wal` tells the leader's last position, sent along with every append.
+    pub fn new(links: Arc<Links>, wal: Arc<Wal>) -> Self {
+        Self { links, wal }
+    }
+}
+
+/// openraft's client for one peer.
+pub struct PeerNetwork {
+    links: Arc<Links>,
+    wal: Arc<Wal>,
+    target: u64,
+    member: Member,
+}
+
+type RpcError<E = openraft::error::Infallible> = RPCError<u64, Member, RaftError<u64, E>>;
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = PeerNetwork;
+
+    async fn new_client(&mut self, target: u64, node: &Member) -> PeerNetwork {
+        PeerNetwork { links: Arc::clone(&self.links), wal: Arc::clone(&self.wal), target, member: node.clone() }
+    }
+}
+
+impl PeerNetwork {
+    async fn call<Q, A, E>(&self, path: &str, question: &Q, deadline: Duration) -> Result<A, RpcError<E>>
+    where
+        Q: Serialize,
+        A: DeserializeOwned,
+        E: std::error::Error + DeserializeOwned,
+    {
+        let answer: Result<A, RaftError<u64, E>> = self
+            .links
+            .call((self.target, &self.member), path, question, deadline)
+            .await
+            .map_err(|error| transport_error(&error))?;
+        answer.map_err(|error| RPCError::RemoteError(RemoteError::new(self.target, error)))
+    }
+}
+
+/// A refusal (another cluster, two processes of one id) is not worth an immediate retry either.
+fn transport_error<E: std::error::Error>(error: &CallError) -> RpcError<E> {
+    match error {
+        CallError::Refused { .. } => {
+            tracing::warn!(error = %error, "a peer refuses this node");
+            RPCError::Unreachable(Unreachable::new(error))
+        }
+        CallError::Decode { .. } => RPCError::Unreachable(Unreachable::new(error)),
+        CallError::Channel { .. } if error.is_unreachable() => RPCError::Unreachable(Unreachable::new(error)),
+        CallError::Channel { .. } => RPCError::Network(NetworkError::new(error)),
+    }
+}
+
+impl RaftNetwork<TypeConfig> for PeerNetwork {
+    async fn append_entries(&mut self, request: AppendRequest, option: RPCOption) -> Result<AppendResponse, RpcError> {
+        let kind = if request.entries.is_empty() { "heartbeat" } else { "entries" };
+        metrics::counter!("consigner_raft_append_rpcs_total", "kind" => kind).increment(1);
+        let append = wire::Append { leader_last: self.wal.last(), request };
+        self.call(wire::APPEND, &append, option.hard_ttl()).await
+    }
+
+    async fn vote(&mut self, request: VoteRequest, option: RPCOption) -> Result<VoteResponse, RpcError> {
+        self.call(wire::VOTE, &request, option.hard_ttl()).await
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        request: InstallRequest,
+        option: RPCOption,
+    ) -> Result<InstallResponse, RpcError<InstallSnapshotError>> {
+        self.call(wire::SNAPSHOT, &request, option.hard_ttl()).await
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(UNREACHABLE_PAUSE))
+    }
+}

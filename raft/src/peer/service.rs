@@ -1,0 +1,130 @@
+//! Incoming calls of other nodes.
+//!
+//! In: HTTP/2 requests whose client certificate the peer door has verified. Out: answers in the form of [`wire`].
+//! Deliberately absent: decisions. This is a table of paths and the calls behind them.
+
+use crate::cluster::Cluster;
+use crate::peer::guard::{Admitted, Refusal};
+use crate::peer::wire;
+use crate::typ::{InstallRequest, VoteRequest};
+use bytes::Bytes;
+use consigner_gate::Peer;
+use consigner_rules::codec;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Serves the peer door; a tower service to be handed to [`consigner_gate::Door::serve`].
+#[derive(Clone)]
+pub struct PeerService {
+    cluster: Cluster,
+}
+
+/// A refusal with its status.
+struct Refused(StatusCode, String);
+
+impl PeerService {
+    pub(crate) fn new(cluster: Cluster) -> Self {
+        Self { cluster }
+    }
+
+    async fn answer(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let name = request.extensions().get::<Peer>().map_or_else(String::new, Peer::name);
+        let (parts, body) = request.into_parts();
+        let answered = match Limited::new(body, wire::BODY_BYTES_MAX).collect().await {
+            Ok(body) => self.dispatch(&name, parts.uri.path(), &parts.headers, body.to_bytes()).await,
+            Err(error) => Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),
+        };
+        let (status, body) = match answered {
+            Ok(body) => (StatusCode::OK, body),
+            Err(Refused(status, reason)) => (status, Bytes::from(reason)),
+        };
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = status;
+        response
+    }
+
+    async fn dispatch(&self, name: &str, path: &str, headers: &HeaderMap, body: Bytes) -> Result<Bytes, Refused> {
+        let from = self.admit(name, headers)?;
+        let cluster = &self.cluster;
+        match path {
+            wire::APPEND => self.append(from, &body).await,
+            wire::VOTE => answer(&cluster.raft().vote(read::<VoteRequest>(&body)?).await),
+            wire::SNAPSHOT => answer(&cluster.raft().install_snapshot(read::<InstallRequest>(&body)?).await),
+            wire::ELECT => answer(&cluster.stand_for_election().await),
+            wire::AUTHORIZE => answer(&cluster.authorize_forwarded(read(&body)?).await),
+            wire::PROPOSE => answer(&cluster.propose_here(read(&body)?).await),
+            wire::BARRIER => answer(&cluster.confirm_commit_index().await),
+            wire::PING => answer(&cluster.pong()),
+            wire::STATUS => answer(&cluster.status()),
+            _ => Err(Refused(StatusCode::NOT_FOUND, format!("no such call: {path}"))),
+        }
+    }
+
+    fn admit(&self, name: &str, headers: &HeaderMap) -> Result<Admitted, Refused> {
+        self.cluster.guard().admit(name, headers).map_err(|refusal| {
+            match &refusal {
+                Refusal::OwnId(_) | Refusal::TwoProcesses { .. } => {
+                    tracing::error!(caller = name, %refusal, "peer refused");
+                }
+                Refusal::Header(_)
+                | Refusal::Protocol { .. }
+                | Refusal::OtherCluster { .. }
+                | Refusal::Misdirected { .. }
+                | Refusal::Certificate { .. }
+                | Refusal::NotMember(_)
+                | Refusal::Overtaken
+                | Refusal::LostLog { .. } => tracing::warn!(caller = name, %refusal, "peer refused"),
+            }
+            Refused(StatusCode::FORBIDDEN, refusal.to_string())
+        })
+    }
+
+    async fn append(&self, from: Admitted, body: &Bytes) -> Result<Bytes, Refused> {
+        let append: wire::Append = read(body)?;
+        match self.cluster.guard().check_append(from, &append) {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) => {
+                if let Refusal::LostLog { .. } = refusal {
+                    metrics::counter!("consigner_raft_lost_log_refusals_total").increment(1);
+                    tracing::error!(node = from.node, %refusal, "append refused");
+                }
+                return Err(Refused(StatusCode::CONFLICT, refusal.to_string()));
+            }
+            Err(danger) => {
+                self.cluster.stop_for(&danger);
+                return Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, danger.to_string()));
+            }
+        }
+        answer(&self.cluster.raft().append_entries(append.request).await)
+    }
+}
+
+impl tower::Service<Request<Incoming>> for PeerService {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.answer(request).await) })
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    codec::decode(body).map_err(|error| Refused(StatusCode::BAD_REQUEST, crate::chain(&error)))
+}
+
+fn answer<T: Serialize>(value: &T) -> Result<Bytes, Refused> {
+    Ok(codec::encode(value).into())
+}

@@ -1,0 +1,103 @@
+//! Paths, headers and messages between nodes. Bodies are in the form of [`consigner_rules::codec`].
+//!
+//! | protocol | spoken by |
+//! |---|---|
+//! | 1 | 0.1 |
+
+use crate::typ::AppendRequest;
+use consigner_rules::{Command, Outcome, SignIntent, Verdict};
+use consigner_storage::LogPosition;
+use serde::{Deserialize, Serialize};
+
+/// Version of this protocol; a peer of another version is refused with both versions named.
+pub const PROTOCOL: &str = "1";
+/// Header: [`PROTOCOL`].
+pub const HEADER_PROTOCOL: &str = "x-consigner-protocol";
+/// Header: the sender's cluster, hexadecimal.
+pub const HEADER_CLUSTER: &str = "x-consigner-cluster";
+/// Header: the sender's node id.
+pub const HEADER_FROM: &str = "x-consigner-from";
+/// Header: the node id that the sender means to reach.
+pub const HEADER_TO: &str = "x-consigner-to";
+/// Header: random nonce of the sending process.
+pub const HEADER_BOOT: &str = "x-consigner-boot";
+/// Header: number of the call, rising within one process.
+pub const HEADER_SEQUENCE: &str = "x-consigner-sequence";
+
+/// Largest body between nodes: one snapshot chunk or one full append, with room for framing.
+pub const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Raft AppendEntries.
+pub const APPEND: &str = "/raft/append";
+/// Raft RequestVote.
+pub const VOTE: &str = "/raft/vote";
+/// Raft InstallSnapshot, one chunk.
+pub const SNAPSHOT: &str = "/raft/snapshot";
+/// Asks a follower to stand for election (graceful hand-over).
+pub const ELECT: &str = "/raft/elect";
+/// Forwarded intents.
+pub const AUTHORIZE: &str = "/cluster/authorize";
+/// Forwarded commands.
+pub const PROPOSE: &str = "/cluster/propose";
+/// The leader's commit index, confirmed by a quorum.
+pub const BARRIER: &str = "/cluster/barrier";
+/// Keeps a follower's serving lease alive.
+pub const PING: &str = "/cluster/ping";
+/// A node's own status.
+pub const STATUS: &str = "/cluster/status";
+
+/// An append together with what its follower needs to notice a leader that lost its disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Append {
+    /// The last position in the leader's own log when it sent this.
+    pub leader_last: Option<LogPosition>,
+    /// openraft's request.
+    pub request: AppendRequest,
+}
+
+/// Intents that arrived at a follower meanwhile.
+pub type Authorize = Vec<SignIntent>;
+/// One answer per intent, in order.
+pub type Authorized = Vec<Result<Verdict, Failure>>;
+
+/// Commands for the leader.
+pub type Propose = Vec<Command>;
+/// One answer per command, in order.
+pub type Proposed = Vec<Result<Outcome, Failure>>;
+
+/// Why the leader has no outcome. The same intent may be sent again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Failure {
+    /// The node asked does not lead (any more).
+    #[error("node {node} does not lead")]
+    NotLeader {
+        /// The node that was asked.
+        node: u64,
+    },
+    /// The outcome is unknown: leadership changed or the deadline passed on the way.
+    #[error("no quorum agreed in time")]
+    Unknown,
+    /// Too much is waiting.
+    #[error("too many requests are waiting")]
+    Overloaded,
+    /// The node stops.
+    #[error("the node is stopping")]
+    Stopping,
+    /// The command can never fit in an entry.
+    #[error("the command is too large")]
+    TooLarge,
+    /// The leader could not be reached.
+    #[error("the leader cannot be reached: {0}")]
+    Unreachable(String),
+}
+
+/// The leader's answer to a ping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// Whether it leads with a quorum acknowledgement that is fresh enough to extend a lease.
+    pub leads: bool,
+    /// Its term.
+    pub term: u64,
+    /// Its commit index.
+    pub commit_index: Option<u64>,
+}

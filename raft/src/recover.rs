@@ -1,0 +1,176 @@
+//! What a start must find before anything is served: one consistent past, and no claim to lead.
+//!
+//! In: a data directory. Out: the log, a verified state, the snapshots; or the reason why this node must not start.
+//! Deliberately absent: repair. What cannot be trusted is rebuilt from what can, or refused.
+
+use crate::log_store;
+use crate::machine::Standing;
+use crate::snapshot_body::{self, Truncated};
+use crate::typ::{self, Vote};
+use consigner_rules::State;
+use consigner_rules::codec::{self, DecodeError};
+use consigner_rules::primitives::ClusterId;
+use consigner_rules::state::CorruptRecord;
+use consigner_storage::log::{Wal, WalError, WalOptions};
+use consigner_storage::{
+    DataDir, DataDirError, NodeIdentity, Opened, RealDisk, SnapshotError, SnapshotStore, StartFacts, StartRefusal,
+    StateError, StateStore, check_start,
+};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Why a node cannot take part.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory is not this node's, or in use.
+    #[error("data directory refused")]
+    DataDir(#[from] DataDirError),
+    /// The log cannot be trusted.
+    #[error("log refused")]
+    Log(#[from] WalError),
+    /// The snapshots cannot be read.
+    #[error("snapshots refused")]
+    Snapshot(#[from] SnapshotError),
+    /// The state store cannot be used.
+    #[error("state store refused")]
+    State(#[from] StateError),
+    /// Log, snapshot and state do not fit together.
+    #[error("this node must not start as who it was; replace it")]
+    Inconsistent(#[from] StartRefusal),
+    /// Something stored cannot be decoded by this binary.
+    #[error("stored data cannot be read by this version")]
+    Decode(#[from] DecodeError),
+    /// A stored record cannot be read.
+    #[error("stored state cannot be read by this version")]
+    Record(#[from] CorruptRecord),
+    /// The snapshot's body is damaged inside a valid checksum.
+    #[error("the snapshot cannot be read")]
+    SnapshotBody(#[from] Truncated),
+    /// The timers do not fit together.
+    #[error("raft timers: {0}")]
+    Timing(String),
+    /// openraft could not start.
+    #[error("raft could not start: {0}")]
+    Raft(String),
+}
+
+/// A node's past, opened and checked.
+pub struct Recovered {
+    /// Holds the lock; kept as long as the node runs.
+    pub dir: DataDir,
+    /// Log and vote.
+    pub wal: Arc<Wal>,
+    /// Snapshots.
+    pub snapshots: Arc<SnapshotStore>,
+    /// The state store, equal to `state`.
+    pub store: Arc<StateStore>,
+    /// The state at `standing`.
+    pub state: State,
+    /// Where in the log it stands.
+    pub standing: Standing,
+}
+
+/// Opens everything below `path` and checks it. Blocking: called before the node serves anything.
+///
+/// # Errors
+/// [`OpenError`] with the reason.
+pub fn recover(path: &Path, node_id: u64, cluster_id: ClusterId, options: WalOptions) -> Result<Recovered, OpenError> {
+    let identity = NodeIdentity { node_id, cluster_id: cluster_id.0 };
+    let dir = DataDir::open(Arc::new(RealDisk), path, identity)?;
+    let wal = dir.open_wal(options)?;
+    let snapshots = dir.open_snapshots()?;
+    for damaged in snapshots.damaged() {
+        tracing::error!(name = damaged.name, why = damaged.why, "damaged snapshot left aside");
+    }
+    let (store, opened) = StateStore::open(&dir.state_dir())?;
+    let (store, base) = match opened {
+        Opened::Clean(loaded) => match verified(&loaded) {
+            Ok(base) => (store, Some(base)),
+            Err(reason) => set_aside(store, reason)?,
+        },
+        Opened::Rebuild { reason, outbox_rows } => {
+            tracing::warn!(reason, outbox_rows, "state store set aside; rebuilding from snapshot and log");
+            (store, None)
+        }
+    };
+    let facts = facts(&wal, &snapshots, base.as_ref().and_then(|(_, standing)| standing.applied.as_ref()));
+    check_start(&facts)?;
+    let rebuilt = base.is_none();
+    let (state, standing) = match base {
+        Some(base) => base,
+        None => rebuild(&store, &snapshots)?,
+    };
+    if rebuilt {
+        metrics::counter!("consigner_state_rebuilds_total").increment(1);
+    }
+    let (wal, snapshots, store) = (Arc::new(wal), Arc::new(snapshots), Arc::new(store));
+    Ok(Recovered { dir, wal, snapshots, store, state, standing })
+}
+
+type Base = (State, Standing);
+
+/// The state that was stored, if its digest over all records is the stored one.
+fn verified(loaded: &consigner_storage::Loaded) -> Result<Base, String> {
+    let records = loaded.records.iter().map(|(key, value)| (key, value));
+    let state = State::from_records(records).map_err(|error| crate::chain(&error))?;
+    if loaded.meta.is_empty() && loaded.records.is_empty() {
+        return Ok((state, Standing::default()));
+    }
+    let digest = state.digest().0;
+    if digest != loaded.digest {
+        return Err(format!(
+            "stored digest {} is not that of the records, {}",
+            hex::encode(loaded.digest),
+            hex::encode(digest)
+        ));
+    }
+    let standing = codec::decode(&loaded.meta).map_err(|error| crate::chain(&error))?;
+    Ok((state, standing))
+}
+
+fn set_aside(store: StateStore, reason: String) -> Result<(StateStore, Option<Base>), OpenError> {
+    tracing::error!(reason, "state store set aside; rebuilding from snapshot and log");
+    let (store, _) = store.set_aside(reason)?;
+    Ok((store, None))
+}
+
+fn facts(wal: &Wal, snapshots: &SnapshotStore, applied: Option<&typ::LogId>) -> StartFacts {
+    StartFacts {
+        log_first: wal.first(),
+        log_last: wal.last(),
+        purged: wal.purged(),
+        committed: wal.committed(),
+        snapshot: snapshots.latest_info().and_then(|info| info.position),
+        state: applied.map(typ::position),
+    }
+}
+
+/// Starts from the newest snapshot; openraft then applies the log behind it.
+fn rebuild(store: &StateStore, snapshots: &SnapshotStore) -> Result<Base, OpenError> {
+    let Some(snapshot) = snapshots.latest()? else { return Ok(Base::default()) };
+    let meta: typ::SnapshotMeta = codec::decode(&snapshot.meta)?;
+    let records = snapshot_body::decode(&snapshot.body)?;
+    let state = State::from_records(records.iter().map(|(key, value)| (key, value)))?;
+    let standing = Standing { applied: meta.last_log_id, membership: meta.last_membership };
+    store.replace_all(records, codec::encode(&standing), state.digest().0, [])?;
+    Ok((state, standing))
+}
+
+/// Replaces, durably, a stored claim to lead by candidacy in the next term.
+///
+/// openraft 0.9 makes a node whose stored vote is its own and committed a leader at once, in the old term. After a
+/// disk rollback it would propose new entries at old indexes, which followers skip by log id and acknowledge: a
+/// "quorum" without the record. An election compares logs first (DESIGN 7a).
+///
+/// # Errors
+/// [`OpenError`] when the log fails.
+pub async fn renounce_leadership(wal: &Wal, node_id: u64) -> Result<(), OpenError> {
+    let Some(vote) = log_store::read_vote(wal)? else { return Ok(()) };
+    let leader = vote.leader_id();
+    if leader.node_id == node_id && vote.is_committed() {
+        let candidacy = Vote::new(leader.term + 1, node_id);
+        tracing::info!(old = %vote, new = %candidacy, "this node led when it stopped; leading again needs an election");
+        log_store::save_vote(wal, &candidacy).await?;
+    }
+    Ok(())
+}
