@@ -1,1 +1,20 @@
-//! consigner-storage
+//! Makes log, state, snapshots and outbox durable.
+//!
+//! In: opaque bytes with positions (log entries, votes, state writes, snapshots). Out: the same bytes after any crash,
+//! or a refusal that says why. Nothing is reported as done before it would survive a power cut.
+//! Deliberately absent: what the bytes mean (`rules`), who orders them (`raft`), and every attempt to go on after the
+//! first failed write or fsync: the log poisons itself and tells the node to stop.
+
+pub mod disk;
+pub mod identity;
+pub mod log;
+pub mod snapshot;
+pub mod start;
+pub mod state;
+
+pub use disk::{Disk, DiskFile, RealDisk, SimDisk};
+pub use identity::{DataDir, DataDirError, NodeIdentity};
+pub use log::{Done, FatalHook, LogPosition, Wal, WalError, WalOptions, WalStats};
+pub use snapshot::{SnapshotError, SnapshotInfo, SnapshotStore};
+pub use start::{StartFacts, StartRefusal, check_start};
+pub use state::{Loaded, Opened, StateError, StateStore, StateWrite};
