@@ -86,10 +86,10 @@ fn require<T>(given: Given<T>, path: &Path<'_>, expected: &'static str) -> Resul
 
 /// A list of records. `null` says under the right name that there are none (Go programs write an empty list so).
 fn list<T>(given: Given<List<T>>, path: &Path<'_>) -> Result<Vec<Given<T>>, InterchangeError> {
-    match given {
-        Given::Null => Ok(Vec::new()),
-        other => require(other, path, "an array").map(|list| list.0),
+    if matches!(given, Given::Null) {
+        return Ok(Vec::new());
     }
+    require(given, path, "an array").map(|list| list.0)
 }
 
 fn number(given: Given<Scalar>, path: &Path<'_>) -> Result<u64, InterchangeError> {
@@ -122,15 +122,13 @@ fn signing_root(
     unusable: &mut usize,
 ) -> Result<Option<Root>, InterchangeError> {
     let path = record.field("signing_root");
-    let text = match given {
-        Given::Missing | Given::Null => return Ok(None),
-        other => match require(other, &path, "hexadecimal text or null")? {
-            Scalar::Text(text) => text,
-            Scalar::Number(_) => {
-                let problem = Problem::Type { expected: "hexadecimal text or null", found: "a number" };
-                return Err(path.refuse(problem));
-            }
-        },
+    if matches!(given, Given::Missing | Given::Null) {
+        return Ok(None);
+    }
+    let expected = "hexadecimal text or null";
+    let text = match require(given, &path, expected)? {
+        Scalar::Text(text) => text,
+        Scalar::Number(_) => return Err(path.refuse(Problem::Type { expected, found: "a number" })),
     };
     match decode_fixed(&text) {
         Ok(bytes) => Ok(Some(Root(bytes))),
