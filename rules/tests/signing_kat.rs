@@ -2,7 +2,15 @@
 //! Lodestar sent, the examples of Web3Signer's OpenAPI file, and Teku's bodies.
 //!
 //! Signatures are checked where keys live; here the root is the answer.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests read vectors and print what they measured"
+)]
 
 mod message_support;
 

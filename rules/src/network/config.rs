@@ -55,7 +55,8 @@ pub enum NetworkError {
 pub(super) fn read(text: &str, name: &str) -> Result<Network, NetworkError> {
     let keys: Keys = serde_saphyr::from_str(text).map_err(|error| NetworkError::Yaml(Box::new(error)))?;
     let slot_duration_ms = match (keys.uint64("SLOT_DURATION_MS")?, keys.uint64("SECONDS_PER_SLOT")?) {
-        (Some(0), _) | (None, Some(0)) => return Err(keys.invalid("SLOT_DURATION_MS", "more than zero")),
+        (Some(0), _) => return Err(keys.invalid("SLOT_DURATION_MS", "more than zero")),
+        (None, Some(0)) => return Err(keys.invalid("SECONDS_PER_SLOT", "more than zero")),
         (Some(milliseconds), _) => milliseconds,
         (None, Some(seconds)) => seconds.saturating_mul(1000),
         (None, None) => return Err(NetworkError::Missing { key: "SLOT_DURATION_MS".to_owned() }),
