@@ -25,6 +25,12 @@ use std::sync::Arc;
 /// The version of the rules of this binary; a state that asks for more must not be applied to.
 pub const RULES_VERSION: u32 = 1;
 
+/// The version of the rules under which every cluster is born; never raised with [`RULES_VERSION`].
+///
+/// A newer binary must replay an old log, and join a cluster of older binaries, to the same bytes: what a new state
+/// holds may depend on the commands alone, never on the binary that applies them.
+const RULES_VERSION_AT_BIRTH: u32 = 1;
+
 /// Everything that the cluster agrees on.
 #[derive(Debug, Clone, Default)]
 pub struct State {
@@ -49,7 +55,7 @@ pub struct Cluster {
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { identity: None, rules_version: RULES_VERSION, policy_version: 1, high_watermark: None }
+        Self { identity: None, rules_version: RULES_VERSION_AT_BIRTH, policy_version: 1, high_watermark: None }
     }
 }
 

@@ -9,7 +9,8 @@
 //!
 //! Values are in the form of [`crate::codec`].
 
-use super::{Cluster, State};
+use super::digest::Digest;
+use super::{Cluster, RULES_VERSION, State};
 use crate::codec::{self, DecodeError};
 use crate::command::{DataKey, SealedKey};
 use crate::primitives::PublicKey;
@@ -48,6 +49,12 @@ pub enum CorruptRecord {
     /// The value names another validator or data key than the record's key.
     #[error("state record of kind '{0}' lies under another record's key")]
     Misplaced(char),
+    /// The cluster has moved to rules that this binary does not know: it would judge differently from the others.
+    #[error("the state asks for rules version {found}, this binary knows up to {RULES_VERSION}; run a newer binary")]
+    NewerRules {
+        /// The version that the state asks for.
+        found: u32,
+    },
 }
 
 pub(super) fn cluster_record(cluster: &Cluster) -> Record {
@@ -100,9 +107,14 @@ impl State {
         for (key, value) in records {
             state.load(key.as_ref(), value.as_ref())?;
         }
-        for record in state.clone().records() {
-            state.digest.add(&record);
+        if state.cluster.rules_version > RULES_VERSION {
+            return Err(CorruptRecord::NewerRules { found: state.cluster.rules_version });
         }
+        let mut digest = Digest::default();
+        for record in state.records() {
+            digest.add(&record);
+        }
+        state.digest = digest;
         Ok(state)
     }
 

@@ -338,3 +338,18 @@ fn the_digest_tells_states_apart() {
     assert_ne!(one_block.digest(), other_block.digest());
     assert_ne!(one_block.digest(), ready().digest());
 }
+
+#[test]
+fn a_cluster_is_born_under_the_first_rules_whatever_the_binary_knows() {
+    let mut state = State::default();
+    one(&mut state, Command::Initialise(identity(7)));
+    assert_eq!(state.cluster().rules_version, 1);
+}
+
+#[test]
+fn a_state_of_newer_rules_is_not_opened() {
+    let cluster = Cluster { rules_version: RULES_VERSION + 1, ..ready().cluster().clone() };
+    let record = records::cluster_record(&cluster);
+    let error = State::from_records([(record.key, record.value)]).unwrap_err();
+    assert!(matches!(error, CorruptRecord::NewerRules { found } if found == RULES_VERSION + 1), "{error}");
+}
