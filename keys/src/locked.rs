@@ -174,6 +174,21 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    #[allow(clippy::unwrap_used, reason = "tests")]
+    fn memory_that_says_it_is_locked_is_locked() {
+        let arena = Arena::new();
+        let slot = arena.store(&[7; 32]);
+        if !arena.is_locked() {
+            return assert_eq!(*slot.read(), [7; 32], "the limit of this machine forbids locking");
+        }
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
+        let locked_kib: usize = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+        assert!(locked_kib >= size_of::<Chunk64K>() / 1024, "{line}");
+    }
+
+    #[test]
     fn memory_that_cannot_be_locked_still_serves_and_says_so() {
         let arena = Arena::with_locker(|_, _| Err(region::Error::SystemCall(12)));
         assert!(arena.is_locked(), "nothing was refused yet");
