@@ -27,6 +27,8 @@ mod observe;
 mod peer;
 mod recover;
 mod snapshot_body;
+#[cfg(test)]
+mod suite_tests;
 mod typ;
 mod types;
 

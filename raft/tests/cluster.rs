@@ -1,0 +1,188 @@
+//! Three nodes over real sockets and disks: agreement, forwarding, refusal, failover, restart, snapshots.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use consigner_raft::{AuthorizeError, Leadership, Routing};
+use consigner_rules::message::SignPath;
+use consigner_rules::permit::UnslashableType;
+use consigner_rules::{PublicKey, Root, SigningType};
+use std::time::{Duration, Instant};
+use support::{DEADLINE, GENESIS, KEY, Lab, attestation, block, request, sign, until};
+
+fn refused(result: &Result<Root, AuthorizeError>) -> bool {
+    matches!(result, Err(AuthorizeError::Refused(_)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_signs_repeats_and_refuses_alike() {
+    let lab = Lab::up(3, 1_000).await;
+    let mut target = 10;
+    for first in 1..=3 {
+        target += 1;
+        assert_eq!(sign(lab.cluster(first), &attestation(5, target, 1)).await, Ok(Root([1; 32])));
+        for other in 1..=3 {
+            assert_eq!(sign(lab.cluster(other), &attestation(5, target, 1)).await, Ok(Root([1; 32])), "repeat");
+            assert!(refused(&sign(lab.cluster(other), &attestation(5, target, 2)).await), "double vote");
+            assert!(refused(&sign(lab.cluster(other), &attestation(4, target + 1, 1)).await), "surround");
+        }
+    }
+    assert_eq!(sign(lab.cluster(2), &block(100, 7)).await, Ok(Root([7; 32])));
+    assert!(refused(&sign(lab.cluster(3), &block(100, 8)).await), "double proposal");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_conflicting_requests_at_once_to_all_nodes_one_wins() {
+    let lab = Lab::up(3, 1_000).await;
+    for target in 1..=20 {
+        let mut tries = tokio::task::JoinSet::new();
+        for root in 1..=9_u8 {
+            let cluster = lab.cluster(u64::from(root % 3) + 1).clone();
+            tries.spawn(async move { sign(&cluster, &attestation(0, target, root)).await });
+        }
+        let results = tries.join_all().await;
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "target {target}: {results:?}");
+        assert!(results.iter().all(|result| result.is_ok() || refused(result)), "target {target}: {results:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_leader_is_replaced_and_forgets_nothing() {
+    let mut lab = Lab::up(3, 1_000).await;
+    for round in 1..=3_u64 {
+        let leader = lab.leader().await;
+        assert!(sign(lab.cluster(leader), &attestation(round, round * 10, 1)).await.is_ok());
+        lab.stop(leader).await;
+        let began = Instant::now();
+        let survivor = *lab.nodes.keys().next().unwrap();
+        assert!(refused(&sign(lab.cluster(survivor), &attestation(round, round * 10, 2)).await), "round {round}");
+        assert!(sign(lab.cluster(survivor), &attestation(round, round * 10 + 1, 1)).await.is_ok());
+        println!("round {round}: signing again after {:?}", began.elapsed());
+        lab.start(leader).await;
+        assert!(refused(&sign(lab.cluster(leader), &attestation(round, round * 10 + 1, 3)).await), "restarted node");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_nothing_slashable_is_signed() {
+    let mut lab = Lab::up(3, 1_000).await;
+    let leader = lab.leader().await;
+    assert!(sign(lab.cluster(leader), &attestation(1, 2, 1)).await.is_ok());
+    for id in [1, 2, 3].into_iter().filter(|id| *id != leader) {
+        lab.stop(id).await;
+    }
+    let result = sign(lab.cluster(leader), &attestation(2, 3, 1)).await;
+    assert!(matches!(result, Err(AuthorizeError::Unavailable { .. })), "{result:?}");
+    until("the lease to run out", || lab.cluster(leader).ready().is_err()).await;
+    let randao = request(SignPath::Local(UnslashableType::RandaoReveal), SigningType::RandaoReveal, 1);
+    let result = sign(lab.cluster(leader), &randao).await;
+    assert!(matches!(result, Err(AuthorizeError::Unavailable { .. })), "unslashable needs a lease: {result:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_of_all_the_newest_root_repeats_and_others_are_refused() {
+    let mut lab = Lab::up(3, 1_000).await;
+    assert!(sign(lab.cluster(1), &attestation(1, 50, 1)).await.is_ok());
+    assert!(sign(lab.cluster(2), &block(1_600, 2)).await.is_ok());
+    for id in 1..=3 {
+        lab.stop(id).await;
+    }
+    for id in 1..=3 {
+        lab.start(id).await;
+    }
+    assert!(refused(&sign(lab.cluster(3), &attestation(1, 50, 9)).await));
+    assert_eq!(sign(lab.cluster(1), &attestation(1, 50, 1)).await, Ok(Root([1; 32])));
+    assert!(refused(&sign(lab.cluster(2), &block(1_600, 3)).await));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_behind_the_purged_log_catches_up_by_snapshot() {
+    let mut lab = Lab::up(3, 200).await;
+    let leader = lab.leader().await;
+    let behind = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
+    lab.stop(behind).await;
+    // Far enough that the log behind the snapshot (1,000 entries are kept) is purged.
+    for target in 1..=1_800 {
+        assert!(sign(lab.cluster(leader), &attestation(0, target, 1)).await.is_ok());
+    }
+    let status = lab.cluster(leader).status();
+    assert!(status.snapshot_index.is_some_and(|index| index > 1_400), "{status:?}");
+    lab.start(behind).await;
+    lab.cluster(behind).barrier(DEADLINE).await.unwrap();
+    let (here, there) = (lab.cluster(behind).status(), lab.cluster(leader).status());
+    assert_eq!((here.applied_index, here.digest), (there.applied_index, there.digest));
+    assert!(refused(&sign(lab.cluster(behind), &attestation(0, 1_800, 2)).await));
+    assert!(lab.nodes.values().all(|node| node.fatal.lock().unwrap().is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_redirects_only_to_a_leader_that_lives() {
+    let mut lab = Lab::up(3, 1_000).await;
+    let leader = lab.leader().await;
+    let follower = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
+    until("a lease", || lab.cluster(follower).ready().is_ok()).await;
+    let asked = lab.cluster(follower).authorize(&attestation(1, 2, 1), "client", Routing::Redirect).await;
+    let Err(AuthorizeError::Redirect { api_url }) = asked else { panic!("{asked:?}") };
+    assert_eq!(api_url, format!("https://127.0.0.1:{leader}"));
+    lab.stop(leader).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    // The election is on: never a redirect to the dead, but an answer by the new leader.
+    match lab.cluster(follower).authorize(&attestation(1, 3, 1), "client", Routing::Redirect).await {
+        Ok(_) => assert_eq!(lab.cluster(follower).leadership(), Leadership::This),
+        Err(AuthorizeError::Redirect { api_url }) => assert_ne!(api_url, format!("https://127.0.0.1:{leader}")),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_keys_and_other_chains_are_told_apart() {
+    let lab = Lab::up(3, 1_000).await;
+    for id in 1..=3 {
+        let mut unknown = attestation(1, 2, 1);
+        unknown.public_key = PublicKey([2; 48]);
+        assert_eq!(sign(lab.cluster(id), &unknown).await, Err(AuthorizeError::UnknownKey(PublicKey([2; 48]))));
+        let mut foreign = attestation(1, 2, 1);
+        foreign.genesis_validators_root = Some(Root([8; 32]));
+        let expected = AuthorizeError::OtherChain { expected: GENESIS, got: Root([8; 32]) };
+        assert_eq!(sign(lab.cluster(id), &foreign).await, Err(expected));
+    }
+    assert_eq!(lab.cluster(1).read(|state| state.validator(&KEY).unwrap().history.attestation), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_data_directory_is_refused_twice_and_under_another_id() {
+    let mut lab = Lab::up(3, 1_000).await;
+    let Err(error) = lab.try_start(1).await else { panic!("a second process on one directory") };
+    assert!(format!("{error:?}").contains("InUse"), "{error:?}");
+    lab.stop(1).await;
+    lab.stop(2).await;
+    std::fs::rename(lab.data_dir(1), lab.data_dir(2).with_extension("kept")).unwrap();
+    std::fs::rename(lab.data_dir(2), lab.data_dir(1)).unwrap();
+    let Err(error) = lab.try_start(1).await else { panic!("node 2's directory under id 1") };
+    assert!(format!("{error:?}").contains("OtherNode"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_graceful_stop_of_the_leader_hands_over_and_closes_cleanly() {
+    let mut lab = Lab::up(3, 1_000).await;
+    let leader = lab.leader().await;
+    let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
+    assert!(sign(lab.cluster(others[0]), &attestation(1, 2, 1)).await.is_ok());
+    let stopping = lab.nodes.remove(&leader).unwrap();
+    let survivor = lab.cluster(others[0]).clone();
+    let signing = tokio::spawn(async move {
+        let mut failed = Vec::new();
+        for target in 3..=200 {
+            if let Err(error) = sign(&survivor, &attestation(1, target, 1)).await {
+                failed.push(error);
+            }
+        }
+        failed
+    });
+    let began = Instant::now();
+    stopping.cluster.shutdown(Duration::from_secs(8)).await;
+    assert!(began.elapsed() < Duration::from_secs(8), "took {:?}", began.elapsed());
+    assert_eq!(signing.await.unwrap(), Vec::new(), "no request fails while the leadership moves");
+    drop(stopping);
+}

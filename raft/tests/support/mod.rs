@@ -1,0 +1,191 @@
+//! A cluster in one process: real log, real disks, real mutual TLS over loopback.
+
+use consigner_gate::tls::{ALPN_PEER, client_config};
+use consigner_gate::{ClientTls, Door, DoorConfig, DoorLimits, ReloadableTls, ServerTls};
+use consigner_raft::{AuthorizeError, Cluster, ClusterOptions, Leadership, Member, OpenError, Routing, Timing};
+use consigner_rules::command::{ClusterIdentity, DataKey};
+use consigner_rules::message::SignPath;
+use consigner_rules::primitives::ClusterId;
+use consigner_rules::slashing::AgreedDuty;
+use consigner_rules::{Command, Outcome, PublicKey, Root, SealedKey, SignRequest, SigningType};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub const CLUSTER: ClusterId = ClusterId([7; 16]);
+pub const KEY: PublicKey = PublicKey([1; 48]);
+pub const GENESIS: Root = Root([9; 32]);
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+pub struct Lab {
+    pub dir: TempDir,
+    ca: Issuer<'static, KeyPair>,
+    pub nodes: BTreeMap<u64, Node>,
+    members: BTreeMap<u64, Member>,
+    snapshot_every: u64,
+}
+
+pub struct Node {
+    pub cluster: Cluster,
+    stop: CancellationToken,
+    door: JoinHandle<usize>,
+    pub fatal: Arc<Mutex<Vec<String>>>,
+}
+
+impl Lab {
+    pub fn new(nodes: u64, snapshot_every: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "peers");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        std::fs::write(dir.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let members = (1..=nodes)
+            .map(|id| {
+                let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+                let peer_addr = format!("127.0.0.1:{port}");
+                (id, Member { name: format!("node{id}"), peer_addr, api_url: format!("https://127.0.0.1:{id}") })
+            })
+            .collect();
+        let lab = Self { dir, ca: Issuer::new(params, key), nodes: BTreeMap::new(), members, snapshot_every };
+        for id in 1..=nodes {
+            lab.issue(id);
+        }
+        lab
+    }
+
+    fn issue(&self, id: u64) {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, format!("node{id}"));
+        let key = KeyPair::generate().unwrap();
+        std::fs::write(self.file(id, "cert"), params.signed_by(&key, &self.ca).unwrap().pem()).unwrap();
+        std::fs::write(self.file(id, "key"), key.serialize_pem()).unwrap();
+    }
+
+    fn file(&self, id: u64, what: &str) -> PathBuf {
+        self.dir.path().join(format!("node{id}-{what}.pem"))
+    }
+
+    pub fn data_dir(&self, id: u64) -> PathBuf {
+        self.dir.path().join(format!("node{id}"))
+    }
+
+    pub async fn start(&mut self, id: u64) {
+        let node = self.try_start(id).await.unwrap();
+        self.nodes.insert(id, node);
+    }
+
+    pub async fn try_start(&self, id: u64) -> Result<Node, OpenError> {
+        let member = self.members[&id].clone();
+        let ca = self.dir.path().join("ca.pem");
+        let (cert, key) = (self.file(id, "cert"), self.file(id, "key"));
+        let tls = ClientTls { cert: cert.clone(), key: key.clone(), ca: ca.clone() };
+        let fatal: Arc<Mutex<Vec<String>>> = Arc::default();
+        let noted = Arc::clone(&fatal);
+        let options = ClusterOptions {
+            node_id: id,
+            cluster_id: CLUSTER,
+            member: member.clone(),
+            data_dir: self.data_dir(id),
+            peer_tls: client_config(&tls, ALPN_PEER).unwrap(),
+            timing: Timing::default(),
+            snapshot_every: self.snapshot_every,
+            on_keys: Arc::new(|_| {}),
+            on_fatal: Arc::new(move |reason| noted.lock().unwrap().push(reason.to_owned())),
+        };
+        let (cluster, service) = Cluster::open(options).await?;
+        let addr: SocketAddr = member.peer_addr.parse().unwrap();
+        let server = ReloadableTls::load(ServerTls { cert, key, client_ca: ca }, ALPN_PEER).unwrap();
+        let config = DoorConfig {
+            name: "peer".to_owned(),
+            addr,
+            tls: Some(server),
+            admit: None,
+            limits: DoorLimits { drain_timeout: Duration::from_millis(10), ..DoorLimits::peer() },
+        };
+        let stop = CancellationToken::new();
+        let door = Door::bind(config).await.unwrap();
+        let door = tokio::spawn(door.serve(service, stop.clone()));
+        Ok(Node { cluster, stop, door, fatal })
+    }
+
+    /// Stops a node: its door closes first, so that it is cut off before it can say goodbye.
+    pub async fn stop(&mut self, id: u64) {
+        let node = self.nodes.remove(&id).unwrap();
+        node.stop.cancel();
+        node.door.await.unwrap();
+        node.cluster.shutdown(Duration::from_millis(1)).await;
+    }
+
+    /// Starts all nodes, makes the cluster, imports [`KEY`].
+    pub async fn up(nodes: u64, snapshot_every: u64) -> Self {
+        let mut lab = Self::new(nodes, snapshot_every);
+        for id in 1..=nodes {
+            lab.start(id).await;
+        }
+        let identity =
+            ClusterIdentity { cluster_id: CLUSTER, network: "test".to_owned(), genesis_validators_root: GENESIS };
+        lab.nodes[&1].cluster.initialise(lab.members.clone(), identity).await.unwrap();
+        let data_key = DataKey { id: [3; 16], sealer: "test".to_owned(), wrapped: vec![1, 2, 3] };
+        let sealed =
+            SealedKey { format: 1, public_key: KEY, data_key: [3; 16], nonce: [0; 12], ciphertext: vec![0; 48] };
+        let commands = vec![Command::AddDataKey(data_key), Command::ImportKey { sealed, history: None }];
+        let outcomes = lab.nodes[&1].cluster.propose(commands, DEADLINE).await.unwrap();
+        assert_eq!(outcomes[1], Outcome::KeyImported { public_key: KEY, duplicate: false });
+        lab
+    }
+
+    pub async fn leader(&self) -> u64 {
+        let mut leader = None;
+        until("a leader", || {
+            leader = self.nodes.iter().find(|(_, n)| n.cluster.leadership() == Leadership::This).map(|(id, _)| *id);
+            leader.is_some()
+        })
+        .await;
+        leader.unwrap()
+    }
+
+    pub fn cluster(&self, id: u64) -> &Cluster {
+        &self.nodes[&id].cluster
+    }
+}
+
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < DEADLINE, "waited too long for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub fn attestation(source_epoch: u64, target_epoch: u64, root: u8) -> SignRequest {
+    request(SignPath::Agreed(AgreedDuty::Attestation { source_epoch, target_epoch }), SigningType::Attestation, root)
+}
+
+pub fn block(slot: u64, root: u8) -> SignRequest {
+    request(SignPath::Agreed(AgreedDuty::Block { slot }), SigningType::BlockV2, root)
+}
+
+pub fn request(path: SignPath, signing_type: SigningType, root: u8) -> SignRequest {
+    SignRequest {
+        public_key: KEY,
+        signing_type,
+        signing_root: Root([root; 32]),
+        genesis_validators_root: Some(GENESIS),
+        path,
+    }
+}
+
+/// Signs, or says why not, with the root that the permit holds.
+pub async fn sign(cluster: &Cluster, request: &SignRequest) -> Result<Root, AuthorizeError> {
+    let permit = cluster.authorize(request, "client", Routing::Forward).await?;
+    assert_eq!(permit.public_key(), &request.public_key);
+    Ok(*permit.signing_root())
+}
