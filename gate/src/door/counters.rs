@@ -10,6 +10,7 @@ pub struct DoorCounters {
     pub(super) handshakes_failed: AtomicU64,
     pub(super) refused_full: AtomicU64,
     pub(super) cut: AtomicU64,
+    pub(super) accept_errors: AtomicU64,
     closed: AtomicU64,
 }
 
@@ -32,6 +33,11 @@ impl DoorCounters {
     /// Connections cut because they were slow or stuck.
     pub fn cut(&self) -> u64 {
         self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Times that the system refused to hand over a connection (no file descriptors left, no memory).
+    pub fn accept_errors(&self) -> u64 {
+        self.accept_errors.load(Ordering::Relaxed)
     }
 
     /// Connections open now, those in a handshake included.

@@ -17,7 +17,8 @@ use crate::peer::{self, Peer, PeerCertificate};
 use crate::tls::verifier::noting_the_leaf;
 
 /// After a refusal the caller's bytes are read (and thrown away) for this long: closing a socket with unread bytes
-/// sends a reset, which destroys the alert that tells the caller why.
+/// sends a reset, which on some systems and on lossy links destroys the alert that tells the caller why (RFC 9112,
+/// 9.6).
 const LINGER: Duration = Duration::from_millis(500);
 
 /// At most so many bytes while lingering.

@@ -252,6 +252,7 @@ impl Gatekeeper {
         if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
             return; // that caller's trouble; the next one may be fine
         }
+        self.counters.accept_errors.fetch_add(1, Ordering::Relaxed);
         if self.overflow.may_write(Instant::now()) {
             tracing::warn!(door = %self.name, %error, "cannot accept connections; trying again");
         }

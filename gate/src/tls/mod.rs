@@ -15,6 +15,8 @@ pub(crate) mod verifier;
 pub use config::{client_config, server_config};
 pub use error::TlsError;
 pub use reload::ReloadableTls;
+/// So that other crates can hold a configuration without naming rustls.
+pub use rustls::{ClientConfig, ServerConfig};
 
 use std::path::PathBuf;
 
