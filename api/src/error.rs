@@ -236,7 +236,11 @@ impl From<ProposeError> for ApiError {
 
 impl From<InitialiseError> for ApiError {
     fn from(error: InitialiseError) -> Self {
-        Self::Conflict(with_causes(&error))
+        match error {
+            InitialiseError::Members(text) => Self::BadRequest(text),
+            InitialiseError::AlreadyInitialised | InitialiseError::Raft(_) => Self::Conflict(with_causes(&error)),
+            InitialiseError::Unavailable(text) => Self::Unavailable(text),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub fn describe() {
     describe_counter!(PERMITTED, "Signatures that left this node, of slashable and other types");
     describe_counter!(PREVENTED, "Sign requests refused by slashing protection");
     describe_counter!(SIGN_REQUESTS, "Sign requests by type and outcome");
-    describe_histogram!(SIGN_DURATION, Unit::Seconds, "Time from the whole body read to the answer, by type");
+    describe_histogram!(SIGN_DURATION, Unit::Seconds, "Time from the request head to the answer, by type");
     describe_counter!(REFUSALS, "Sign requests refused for ever, by reason");
     describe_counter!(SHED, "Requests answered 503 at once because a limit was reached, by limit");
 }
@@ -52,9 +52,15 @@ pub(crate) fn bls_signing(took: Duration) {
     histogram!(SIGNING_DURATION).record(took.as_secs_f64());
 }
 
+/// A sign request was given up before its answer: the client went away, or the deadline passed.
+pub(crate) fn sign_abandoned(signing_type: Option<SigningType>) {
+    let name = signing_type.map_or("unknown", SigningType::name);
+    counter!(SIGN_REQUESTS, "type" => name, "outcome" => "abandoned").increment(1);
+}
+
 /// A sign request was answered. `signing_type` is known once its body was understood.
 pub(crate) fn sign_answered(signing_type: Option<SigningType>, error: Option<&ApiError>, took: Duration) {
-    let name = signing_type.map_or("unknown", type_name);
+    let name = signing_type.map_or("unknown", SigningType::name);
     let outcome = error.map_or("signed", ApiError::outcome);
     counter!(SIGN_REQUESTS, "type" => name, "outcome" => outcome).increment(1);
     histogram!(SIGN_DURATION, "type" => name).record(took.as_secs_f64());
@@ -96,30 +102,5 @@ const fn reason(violation: &Violation) -> &'static str {
         Violation::TargetBelow { .. } => "target_below",
         Violation::HighWatermarkSlot { .. } => "high_watermark_slot",
         Violation::HighWatermarkEpoch { .. } => "high_watermark_epoch",
-    }
-}
-
-/// The request's `type`, as clients write it.
-pub(crate) const fn type_name(signing_type: SigningType) -> &'static str {
-    match signing_type {
-        SigningType::Block => "BLOCK",
-        SigningType::BlockV2 => "BLOCK_V2",
-        SigningType::Attestation => "ATTESTATION",
-        SigningType::VoluntaryExit => "VOLUNTARY_EXIT",
-        SigningType::AggregationSlot => "AGGREGATION_SLOT",
-        SigningType::AggregateAndProof => "AGGREGATE_AND_PROOF",
-        SigningType::AggregateAndProofV2 => "AGGREGATE_AND_PROOF_V2",
-        SigningType::RandaoReveal => "RANDAO_REVEAL",
-        SigningType::Deposit => "DEPOSIT",
-        SigningType::SyncCommitteeMessage => "SYNC_COMMITTEE_MESSAGE",
-        SigningType::SyncCommitteeSelectionProof => "SYNC_COMMITTEE_SELECTION_PROOF",
-        SigningType::SyncCommitteeContributionAndProof => "SYNC_COMMITTEE_CONTRIBUTION_AND_PROOF",
-        SigningType::ValidatorRegistration => "VALIDATOR_REGISTRATION",
-        SigningType::ExecutionPayloadBid => "EXECUTION_PAYLOAD_BID",
-        SigningType::ExecutionPayloadEnvelope => "EXECUTION_PAYLOAD_ENVELOPE",
-        SigningType::PayloadAttestationMessage => "PAYLOAD_ATTESTATION_MESSAGE",
-        SigningType::ProposerPreferences => "PROPOSER_PREFERENCES",
-        SigningType::BuilderRequestAuth => "BUILDER_REQUEST_AUTH",
-        SigningType::InclusionList => "INCLUSION_LIST",
     }
 }

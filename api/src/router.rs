@@ -6,6 +6,7 @@ use crate::{admin, admission, eth2, health};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use consigner_gate::HostAllowlist;
 use std::sync::Arc;
 use std::time::Duration;
 use tower::Layer;
@@ -23,7 +24,8 @@ const OPERATOR_DEADLINE: Duration = Duration::from_secs(300);
 /// The whole HTTP surface, to be served by a door of `gate`, which puts the [`consigner_gate::Peer`] into the
 /// extensions of every request. Without it, every endpoint that needs to know the caller answers 403.
 pub fn router(app: Arc<App>) -> Router {
-    let shared = Arc::new(Shared::new(app.clone()));
+    let hosts = Arc::new(app.hosts.clone());
+    let shared = Arc::new(Shared::new(app));
     let routes = signing()
         .merge(looking())
         .merge(operating())
@@ -31,12 +33,11 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(shared);
     // Outside of the router: the path must be normalised before a route is chosen.
-    admitted(app, routes)
+    admitted(hosts, routes)
 }
 
 /// Puts the admission steps that do not depend on the endpoint around the routes.
-fn admitted(app: Arc<App>, routes: Router) -> Router {
-    let hosts = Arc::new(app.hosts.clone());
+fn admitted(hosts: Arc<HostAllowlist>, routes: Router) -> Router {
     Router::new().fallback_service(from_fn_with_state(hosts, admission::admit).layer(routes))
 }
 
@@ -65,3 +66,7 @@ fn operating() -> Router<Arc<Shared>> {
         .route("/admin/v1/history/import", post(admin::history_import))
         .route_layer(from_fn_with_state(OPERATOR_DEADLINE, admission::deadline))
 }
+
+#[cfg(test)]
+#[path = "router_tests.rs"]
+mod tests;

@@ -18,11 +18,13 @@ pub(super) struct Attempt<'a> {
     signing_type: Option<SigningType>,
     is_local: bool,
     permitted: Option<Instant>,
+    is_answered: bool,
 }
 
 impl<'a> Attempt<'a> {
     pub(super) fn begin(client: &'a Client, key: PublicKey) -> Self {
-        Self { client, key, started: Instant::now(), signing_type: None, is_local: false, permitted: None }
+        let started = Instant::now();
+        Self { client, key, started, signing_type: None, is_local: false, permitted: None, is_answered: false }
     }
 
     /// The body was understood.
@@ -42,7 +44,8 @@ impl<'a> Attempt<'a> {
     }
 
     /// The answer is known.
-    pub(super) fn answered(&self, error: Option<&ApiError>) {
+    pub(super) fn answered(&mut self, error: Option<&ApiError>) {
+        self.is_answered = true;
         if let Some(permitted) = self.permitted.filter(|_| error.is_none()) {
             metrics::bls_signing(permitted.elapsed());
         }
@@ -52,7 +55,7 @@ impl<'a> Attempt<'a> {
 
     fn log(&self, error: Option<&ApiError>) {
         let (key, peer, client) = (&self.key, &self.client.peer.addr, &self.client.name);
-        let kind = self.signing_type.map_or("unknown", metrics::type_name);
+        let kind = self.signing_type.map_or("unknown", SigningType::name);
         match error {
             None => tracing::debug!(%key, kind, %peer, client, "signed"),
             Some(ApiError::Refused(violation)) => {
@@ -67,6 +70,14 @@ impl<'a> Attempt<'a> {
             Some(other) => {
                 tracing::info!(%key, kind, %peer, client, outcome = other.outcome(), error = ?other, "not signed");
             }
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            metrics::sign_abandoned(self.signing_type);
         }
     }
 }

@@ -8,14 +8,14 @@ use super::attempt::Attempt;
 use super::identifier;
 use crate::accept::{self, Format};
 use crate::admission::{Asked, BodyRules, Client, HeldBody, read_body};
-use crate::app::{App, Shared};
+use crate::app::Shared;
 use crate::error::{ApiError, JSON};
 use crate::follow;
 use crate::metrics;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use consigner_raft::{AuthorizeError, Routing};
+use consigner_raft::Routing;
 use consigner_rules::{Network, ParseError, PublicKey, SignRequest, Signature};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -66,10 +66,7 @@ async fn sign(
     let app = &shared.app;
     let request = understand(shared, key, body).await?;
     attempt.understood(&request);
-    let permit = match app.cluster.authorize(&request, &client.name, routing).await {
-        Err(AuthorizeError::UnknownKey(key)) => return Err(certainly_unknown(app, key).await),
-        answer => answer?,
-    };
+    let permit = app.cluster.authorize(&request, &client.name, routing).await?;
     attempt.permitted();
     let signature = app.keyring.sign(permit).await?;
     if attempt.is_local() {
@@ -106,16 +103,6 @@ async fn understand(shared: &Shared, key: PublicKey, body: HeldBody) -> Result<S
             Err(ApiError::Internal)
         }
     }
-}
-
-/// A client that hears 404 may drop the key, so a node says it only of what the cluster does not have either: a key that
-/// arrives in the meantime, or a node that cannot catch up, is 503.
-async fn certainly_unknown(app: &App, key: PublicKey) -> ApiError {
-    if let Err(unavailable) = app.cluster.barrier(super::BARRIER_DEADLINE).await {
-        return unavailable.into();
-    }
-    let known = app.cluster.read(|state| state.validator(&key).is_some_and(|validator| validator.key.is_some()));
-    if known { ApiError::Unavailable("the key has just been imported".to_owned()) } else { ApiError::UnknownKey(key) }
 }
 
 fn answer(signature: &Signature, format: Format) -> Response {
