@@ -14,6 +14,7 @@ use consigner_rules::{Network, SignRequest};
 use message_support::{PUBLIC_KEY, kats};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use std::cell::Cell;
 
 /// Damage to one body.
 #[derive(Debug, Clone)]
@@ -65,12 +66,17 @@ fn apply(body: &mut Vec<u8>, damage: &Damage) {
     }
 }
 
+fn networks() -> [Network; 4] {
+    ["mainnet", "minimal", "gnosis", "hoodi"].map(|name| Network::by_name(name).unwrap())
+}
+
 #[test]
 fn damaged_bodies_are_answered() {
     let Some(kats) = kats() else { return };
-    let networks = ["mainnet", "minimal", "gnosis", "hoodi"].map(|name| Network::by_name(name).unwrap());
+    let networks = networks();
     let bodies: Vec<Vec<u8>> = kats.iter().map(|kat| serde_json::to_vec(&kat.request).unwrap()).collect();
-    let mut runner = TestRunner::new(Config { cases: 6_000, failure_persistence: None, ..Config::default() });
+    let (accepted, refused) = (Cell::new(0), Cell::new(0));
+    let mut runner = TestRunner::new(Config { cases: 20_000, failure_persistence: None, ..Config::default() });
     let strategy = (0..bodies.len(), 0..networks.len(), prop::collection::vec(damage(), 1..6));
     runner
         .run(&strategy, |(body, network, damages)| {
@@ -80,13 +86,59 @@ fn damaged_bodies_are_answered() {
             }
             match SignRequest::parse(PUBLIC_KEY, &body, &networks[network]) {
                 // A refusal says something, and little.
-                Err(error) => prop_assert!((1..2000).contains(&error.to_string().len())),
+                Err(error) => {
+                    refused.set(refused.get() + 1);
+                    prop_assert!((1..2000).contains(&error.to_string().len()));
+                }
                 // Deterministic: the same bytes mean the same thing.
                 Ok(request) => {
+                    accepted.set(accepted.get() + 1);
                     prop_assert_eq!(SignRequest::parse(PUBLIC_KEY, &body, &networks[network]), Ok(request));
                 }
             }
             Ok(())
         })
         .unwrap();
+    // Both answers occurred, so both were tested.
+    assert!(accepted.get() > 10 && refused.get() > 1000, "{} accepted, {} refused", accepted.get(), refused.get());
+}
+
+/// Well-formed JSON with values in the wrong places: what byte damage rarely leaves alive.
+#[test]
+fn bodies_with_values_of_other_bodies_are_answered() {
+    let Some(kats) = kats() else { return };
+    let networks = networks();
+    let places: Vec<Vec<String>> = kats.iter().map(|kat| message_support::places(&kat.request)).collect();
+    let (accepted, refused) = (Cell::new(0), Cell::new(0));
+    let mut runner = TestRunner::new(Config { cases: 20_000, failure_persistence: None, ..Config::default() });
+    let index = any::<prop::sample::Index>;
+    let strategy = (index(), index(), prop::collection::vec((index(), index(), index()), 1..4));
+    runner
+        .run(&strategy, |(body, network, moves)| {
+            let body = body.index(kats.len());
+            let network = network.get(&networks);
+            let mut request = kats[body].request.clone();
+            request.as_object_mut().unwrap().remove("signingRoot");
+            for (to, other, from) in moves {
+                let other = other.index(kats.len());
+                let value = kats[other].request.pointer(from.get(places[other].as_slice()).as_str()).unwrap().clone();
+                if let Some(place) = request.pointer_mut(to.get(places[body].as_slice()).as_str()) {
+                    *place = value;
+                }
+            }
+            match message_support::parse(&request, network) {
+                Err(error) => {
+                    refused.set(refused.get() + 1);
+                    prop_assert!((1..2000).contains(&error.to_string().len()));
+                }
+                Ok(parsed) => {
+                    accepted.set(accepted.get() + 1);
+                    prop_assert_eq!(message_support::parse(&request, network), Ok(parsed));
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    // Both answers occurred, so both were tested.
+    assert!(accepted.get() > 10 && refused.get() > 1000, "{} accepted, {} refused", accepted.get(), refused.get());
 }

@@ -14,7 +14,7 @@ mod message_support;
 
 use consigner_rules::message::Fault;
 use consigner_rules::{Network, ParseError, SignRequest, SigningType};
-use message_support::{Kat, PUBLIC_KEY, field, kats, parse};
+use message_support::{Kat, PUBLIC_KEY, field, kats, parse, places};
 use serde_json::{Value, json};
 
 fn mainnet() -> Network {
@@ -34,32 +34,10 @@ fn path_of(pointer: &str) -> String {
     })
 }
 
-/// All places below a value, as JSON pointers.
-fn places(value: &Value, here: &str, found: &mut Vec<String>) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                found.push(format!("{here}/{name}"));
-                places(value, &format!("{here}/{name}"), found);
-            }
-        }
-        Value::Array(items) => {
-            for (index, value) in items.iter().enumerate() {
-                places(value, &format!("{here}/{index}"), found);
-            }
-        }
-        _ => {}
-    }
-}
-
 /// One body of every type and shape; the rest of the known answers differ in fork only.
 fn one_of_each() -> Option<Vec<Kat>> {
     let mut seen = std::collections::BTreeSet::new();
-    let all = kats()?.into_iter().filter(|kat| {
-        let mut shape = Vec::new();
-        places(&kat.request, "", &mut shape);
-        seen.insert((field(&kat.request, "type"), shape))
-    });
+    let all = kats()?.into_iter().filter(|kat| seen.insert((field(&kat.request, "type"), places(&kat.request))));
     Some(all.collect())
 }
 
@@ -69,9 +47,7 @@ fn every_required_field_is_named_when_it_is_missing_or_null() {
     let network = mainnet();
     let mut removed = 0;
     for kat in &kats {
-        let mut pointers = Vec::new();
-        places(&kat.request, "", &mut pointers);
-        for pointer in pointers {
+        for pointer in places(&kat.request) {
             let (parent, name) = pointer.rsplit_once('/').unwrap();
             // Without `version` the object is bare, which is another request.
             // Elements of lists may be fewer.
@@ -99,8 +75,7 @@ fn every_wrong_value_is_named_with_its_field() {
     let network = mainnet();
     let mut replaced = 0;
     for kat in &kats {
-        let mut pointers = Vec::new();
-        places(&kat.request, "", &mut pointers);
+        let pointers = places(&kat.request);
         for pointer in pointers.iter().filter(|pointer| *pointer != "/type") {
             let old = kat.request.pointer(pointer).unwrap();
             let wrong = match old {

@@ -6,7 +6,7 @@ use super::domain::DomainType;
 use super::error::ParseError;
 use super::request::{Context, Message};
 use super::schema::{Field, Limit, Schema};
-use super::versioned::{fork_of, unwrap};
+use super::versioned::{schema_of, unwrap};
 use crate::network::Fork;
 use crate::permit::UnslashableType;
 
@@ -15,26 +15,18 @@ pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>, kind: Unslashab
     let object = unwrap(&payload, Fork::Phase0)?;
     let slot = object.data.field("aggregate")?.field("data")?.field("slot")?.uint64()?;
     let fork_info = context.fork_info(body)?;
-    let fork = fork_of(&object, slot, &fork_info, context.network, shape)?;
-    let object_root = context.hash(schema(fork), &object.data)?;
+    let schema = schema_of(&object, slot, &fork_info, context.network, schema)?;
+    let object_root = context.hash(schema, &object.data)?;
     let epoch = context.network.epoch_at_slot(slot);
     Ok(Message::on_chain(object_root, DomainType::AGGREGATE_AND_PROOF, epoch, &fork_info).local(kind))
 }
 
-fn schema(fork: Fork) -> &'static Schema {
-    match shape(fork) {
-        0 => &PHASE0,
-        1 => &ELECTRA,
-        _ => &GLOAS,
-    }
-}
-
 /// Electra joined the committees of a slot (EIP-7549); Gloas made the attestation progressive (EIP-7688).
-fn shape(fork: Fork) -> u8 {
+fn schema(fork: Fork) -> &'static Schema {
     match fork {
-        Fork::Phase0 | Fork::Altair | Fork::Bellatrix | Fork::Capella | Fork::Deneb => 0,
-        Fork::Electra | Fork::Fulu => 1,
-        Fork::Gloas | Fork::Heze => 2,
+        Fork::Phase0 | Fork::Altair | Fork::Bellatrix | Fork::Capella | Fork::Deneb => &PHASE0,
+        Fork::Electra | Fork::Fulu => &ELECTRA,
+        Fork::Gloas | Fork::Heze => &GLOAS,
     }
 }
 

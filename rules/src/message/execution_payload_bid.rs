@@ -6,7 +6,7 @@ use super::domain::DomainType;
 use super::error::ParseError;
 use super::request::{Context, Message};
 use super::schema::{Field, Schema};
-use super::versioned::{fork_of, unwrap};
+use super::versioned::{schema_of, unwrap};
 use crate::network::Fork;
 use crate::permit::UnslashableType;
 
@@ -15,8 +15,7 @@ pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>) -> Result<Messa
     let object = unwrap(&payload, Fork::Gloas)?;
     let slot = object.data.field("slot")?.uint64()?;
     let fork_info = context.fork_info(body)?;
-    let fork = fork_of(&object, slot, &fork_info, context.network, shape)?;
-    let schema = if shape(fork) == shape(Fork::Heze) { &HEZE } else { &GLOAS };
+    let schema = schema_of(&object, slot, &fork_info, context.network, schema)?;
     let object_root = context.hash(schema, &object.data)?;
     let epoch = context.network.epoch_at_slot(slot);
     Ok(Message::on_chain(object_root, DomainType::BEACON_BUILDER, epoch, &fork_info)
@@ -24,8 +23,8 @@ pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>) -> Result<Messa
 }
 
 /// Heze added the inclusion list bits. Before Gloas there are no bids; a bare one is read as the first shape.
-fn shape(fork: Fork) -> u8 {
-    u8::from(fork >= Fork::Heze)
+fn schema(fork: Fork) -> &'static Schema {
+    if fork >= Fork::Heze { &HEZE } else { &GLOAS }
 }
 
 /// Consensus specification, heze: `INCLUSION_LIST_COMMITTEE_SIZE`, equal in all presets.

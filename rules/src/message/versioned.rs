@@ -16,6 +16,7 @@ use super::cursor::Cursor;
 use super::domain::ForkInfo;
 use super::error::{Fault, ParseError};
 use super::json::clip;
+use super::schema::Schema;
 use crate::network::{Fork, Network};
 use crate::primitives::Slot;
 
@@ -44,24 +45,24 @@ where
     }
 }
 
-/// The fork whose shape the object has (rule at the head of this file). `shape` numbers the shapes: forks with equal
-/// numbers hash equally.
-pub(super) fn fork_of(
+/// The schema of the object, chosen by the rule at the head of this file. `schema` gives the schema of each fork; forks
+/// with the same static share a shape.
+pub(super) fn schema_of(
     object: &Versioned<'_, '_>,
     slot: Slot,
     fork_info: &ForkInfo,
     network: &Network,
-    shape: fn(Fork) -> u8,
-) -> Result<Fork, ParseError> {
+    schema: fn(Fork) -> &'static Schema,
+) -> Result<&'static Schema, ParseError> {
     let scheduled = network.fork_at_slot(slot);
     match &object.version {
         None => {
             let version = fork_info.version_at(network.epoch_at_slot(slot));
-            Ok(network.unscheduled_fork(version).unwrap_or(scheduled))
+            Ok(schema(network.unscheduled_fork(version).unwrap_or(scheduled)))
         }
-        Some((fork, at)) if network.is_scheduled(*fork) && shape(*fork) != shape(scheduled) => {
+        Some((fork, at)) if network.is_scheduled(*fork) && !std::ptr::eq(schema(*fork), schema(scheduled)) => {
             Err(at.fault(Fault::Schedule { version: fork.name(), slot, scheduled: scheduled.name() }))
         }
-        Some((fork, _)) => Ok(*fork),
+        Some((fork, _)) => Ok(schema(*fork)),
     }
 }

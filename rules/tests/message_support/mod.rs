@@ -89,3 +89,22 @@ pub fn unslashable_kind(signing_type: SigningType) -> UnslashableType {
     .find(|kind| SigningType::from(*kind) == signing_type)
     .expect("slashable types are not asked for")
 }
+
+/// All places below a value, as JSON pointers.
+pub fn places(value: &Value) -> Vec<String> {
+    fn walk(value: &Value, here: &str, found: &mut Vec<String>) {
+        let inner: Vec<(String, &Value)> = match value {
+            Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), value)).collect(),
+            Value::Array(items) => items.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+        };
+        for (name, value) in inner {
+            let place = format!("{here}/{name}");
+            found.push(place.clone());
+            walk(value, &place, found);
+        }
+    }
+    let mut found = Vec::new();
+    walk(value, "", &mut found);
+    found
+}
