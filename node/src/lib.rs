@@ -1,1 +1,25 @@
-//! consigner-node
+//! `consigner-node`: reads configuration, builds each part once, wires, drains.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`cli`] | the command line and its exit codes; the only place that prints |
+//! | [`config`] | YAML, environment and flags to one checked value, with precise errors |
+//! | [`serve`] | one node: parts, doors, key import, graceful stop |
+//! | [`dev`] | a whole cluster of child processes on loopback |
+//! | [`tour`] | what the cluster promises, shown step by step |
+//! | [`bench`] | mainnet-shaped slots against a cluster, measured |
+//! | [`client`] | the way into a cluster for all of these |
+//! | [`certs`] | certificates of a development cluster |
+//!
+//! In: files, flags, signals. Out: a process. Deliberately absent: rules, agreement, keys, HTTP semantics.
+
+pub mod bench;
+pub mod certs;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod dev;
+pub mod files;
+pub mod report;
+pub mod serve;
+pub mod tour;

@@ -1,0 +1,75 @@
+//! The flags of `consigner run`: one per key, made from the table, and Web3Signer's names where the meaning is the same.
+//!
+//! In: a `clap` command. Out: [`FlagValue`]s in the order native flags, then Web3Signer's.
+
+use super::keys::{self, KEYS, Key};
+use super::settings::{FlagValue, Target};
+use clap::{Arg, ArgMatches, Command};
+
+/// Web3Signer's flags (and `--data-path`), each with the key that it sets.
+const WEB3SIGNER: &[(&str, Option<char>, &str, Part)] = &[
+    ("http-listen-host", None, "api.listen", Part::Host),
+    ("http-listen-port", None, "api.listen", Part::Port),
+    ("http-host-allowlist", None, "api.host-allowlist", Part::Whole),
+    ("idle-connection-timeout-seconds", None, "api.idle-timeout", Part::Seconds),
+    ("data-path", None, "node.data-dir", Part::Whole),
+    ("logging", Some('l'), "log.level", Part::Whole),
+    ("logging-format", None, "log.format", Part::Whole),
+    ("metrics-host", None, "metrics.listen", Part::Host),
+    ("metrics-port", None, "metrics.listen", Part::Port),
+];
+
+#[derive(Clone, Copy)]
+enum Part {
+    Whole,
+    Host,
+    Port,
+    Seconds,
+}
+
+/// Adds all flags to a command.
+#[must_use]
+pub fn augment(mut command: Command) -> Command {
+    for key in KEYS {
+        let help = match key.default {
+            Some(default) if !default.is_empty() => format!("{} [{}; default {default}]", key.help, key.variable()),
+            _ => format!("{} [{}]", key.help, key.variable()),
+        };
+        let mut arg = Arg::new(key.path).long(key.flag()).value_name("VALUE").help(help);
+        if key.path == "metrics.enabled" {
+            // Web3Signer has it without a value.
+            arg = arg.num_args(0..=1).default_missing_value("true");
+        }
+        command = command.arg(arg.help_heading("Configuration (overrides file and environment)"));
+    }
+    for (name, short, path, _) in WEB3SIGNER {
+        let mut arg = Arg::new(*name).long(*name).value_name("VALUE").help(format!("Web3Signer's name for {path}"));
+        if let Some(short) = short {
+            arg = arg.short(*short);
+        }
+        command = command.arg(arg.help_heading("Web3Signer's names"));
+    }
+    command
+}
+
+/// What was given on the command line.
+#[must_use]
+pub fn values(matches: &ArgMatches) -> Vec<FlagValue> {
+    let native = KEYS.iter().filter_map(|key| given(matches, key.path, &key.flag(), Target::Key(key)));
+    let theirs = WEB3SIGNER.iter().filter_map(|(name, _, path, part)| {
+        let key: &'static Key = keys::find(path)?;
+        let target = match part {
+            Part::Whole => Target::Key(key),
+            Part::Host => Target::ListenHost(key),
+            Part::Port => Target::ListenPort(key),
+            Part::Seconds => Target::Seconds(key),
+        };
+        given(matches, name, name, target)
+    });
+    native.chain(theirs).collect()
+}
+
+fn given(matches: &ArgMatches, id: &str, flag: &str, target: Target) -> Option<FlagValue> {
+    let text = matches.try_get_one::<String>(id).ok().flatten()?.clone();
+    Some(FlagValue { target, flag: format!("--{flag}"), text })
+}

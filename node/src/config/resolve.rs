@@ -1,0 +1,242 @@
+//! From settings to the checked configuration: every field present, every value of its type.
+
+use super::error::{ConfigError, Origin, Problem};
+use super::keys::{self, Form, Key};
+use super::settings::Settings;
+use super::values;
+use super::{ApiConfig, Config, FollowerRequests, ImportConfig, KeysConfig, LogConfig, LogFormat, MetricsConfig};
+use super::{NetworkConfig, NodeConfig, PeerConfig, TlsFiles};
+use consigner_gate::HostAllowlist;
+use consigner_raft::Timing;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Resolves relative paths against `base` and checks everything that needs no disk.
+///
+/// # Errors
+/// Every problem at once.
+pub fn resolve(settings: Settings, base: &Path) -> Result<Config, ConfigError> {
+    let mut resolver = Resolver { settings, base };
+    let config = resolver.config();
+    match config {
+        Some(config) if resolver.settings.problems.is_empty() => Ok(config),
+        _ => Err(ConfigError(resolver.settings.problems)),
+    }
+}
+
+struct Resolver<'b> {
+    settings: Settings,
+    base: &'b Path,
+}
+
+impl Resolver<'_> {
+    fn config(&mut self) -> Option<Config> {
+        // Every section is read before the first `?`, so that all problems are reported together.
+        let (node, cluster_id) = (self.node(), self.parsed("cluster.id"));
+        let (network, api, peer) = (self.network(), self.api(), self.peer());
+        let (metrics, keys, log, raft) = (self.metrics(), self.keys(), self.log(), self.timing());
+        let snapshot_every = self.number("raft.snapshot-every", 1);
+        Some(Config {
+            node: node?,
+            cluster_id: cluster_id?,
+            network: network?,
+            api: api?,
+            peer: peer?,
+            metrics: metrics?,
+            keys: keys?,
+            log: log?,
+            raft: raft?,
+            snapshot_every: snapshot_every?,
+        })
+    }
+
+    fn node(&mut self) -> Option<NodeConfig> {
+        let id = self.number("node.id", 1);
+        let name = self.scalar("node.name", values::name);
+        let data_dir = self.path("node.data-dir");
+        let pid_file = self.optional_path("node.pid-file");
+        Some(NodeConfig { id: id?, name: name?, data_dir: data_dir?, pid_file })
+    }
+
+    fn network(&mut self) -> Option<NetworkConfig> {
+        let base = self.base.to_owned();
+        let name_or_file = self.scalar("network", |text| {
+            let built_in = keys::NETWORKS.iter().any(|name| text.eq_ignore_ascii_case(name));
+            let file_like = text.contains(['/', '.']);
+            match (built_in, file_like) {
+                (true, _) => Some(text.to_ascii_lowercase()),
+                (false, true) => Some(base.join(text).display().to_string()),
+                (false, false) => None,
+            }
+        });
+        let genesis_validators_root = self.optional_parsed("genesis-validators-root");
+        Some(NetworkConfig { name_or_file: name_or_file?, genesis_validators_root })
+    }
+
+    fn api(&mut self) -> Option<ApiConfig> {
+        let listen = self.scalar("api.listen", values::listen);
+        let advertise_url = self.optional("api.advertise-url", values::https_url);
+        let host_allowlist = self.hosts("api.host-allowlist");
+        let follower_requests = self.word("api.follower-requests").and_then(FollowerRequests::from_word);
+        let tls = self.tls("api.tls.cert", "api.tls.key", "api.tls.client-ca");
+        let (clients, admins) = (self.names("api.clients"), self.names("api.admins"));
+        let sign_requests_max = self.number("api.sign-requests-max", 1);
+        let connections_max = self.number("api.connections-max", 1);
+        let idle_timeout = self.scalar("api.idle-timeout", values::duration);
+        Some(ApiConfig {
+            listen: listen?,
+            advertise_url,
+            host_allowlist: host_allowlist?,
+            follower_requests: follower_requests?,
+            tls: tls?,
+            clients: clients?,
+            admins: admins?,
+            sign_requests_max: usize::try_from(sign_requests_max?).ok()?,
+            connections_max: usize::try_from(connections_max?).ok()?,
+            idle_timeout: idle_timeout?,
+        })
+    }
+
+    fn peer(&mut self) -> Option<PeerConfig> {
+        let listen = self.scalar("peer.listen", values::listen);
+        let advertise = self.optional("peer.advertise", values::host_port);
+        let tls = self.tls("peer.tls.cert", "peer.tls.key", "peer.tls.ca");
+        let (listen, tls) = (listen?, tls?);
+        let advertise = match advertise {
+            Some(advertise) => advertise,
+            None if listen.ip().is_unspecified() => {
+                let what = "needed, because peer.listen is an address that no other node can connect to";
+                self.complain("peer.advertise", what.to_owned());
+                return None;
+            }
+            None => listen.to_string(),
+        };
+        Some(PeerConfig { listen, advertise, tls })
+    }
+
+    fn metrics(&mut self) -> Option<Option<MetricsConfig>> {
+        let enabled = self.scalar("metrics.enabled", values::switch);
+        let listen = self.scalar("metrics.listen", values::listen);
+        let host_allowlist = self.hosts("metrics.host-allowlist");
+        let metrics = MetricsConfig { listen: listen?, host_allowlist: host_allowlist? };
+        Some(enabled?.then_some(metrics))
+    }
+
+    fn keys(&mut self) -> Option<KeysConfig> {
+        let sealing_key_file = self.path("keys.sealer.local.key-file");
+        let interop_count = self.number("keys.import.interop-count", 0);
+        let raw_keys_file = self.optional_path("keys.import.raw-keys-file");
+        let import = ImportConfig { interop_count: interop_count?, raw_keys_file };
+        Some(KeysConfig { sealing_key_file: sealing_key_file?, import })
+    }
+
+    fn log(&mut self) -> Option<LogConfig> {
+        let level = self.word("log.level");
+        let format = self.word("log.format");
+        let format = if format? == "json" { LogFormat::Json } else { LogFormat::Text };
+        Some(LogConfig { level: level?.to_owned(), format })
+    }
+
+    fn timing(&mut self) -> Option<Timing> {
+        let mut read = |path| self.scalar(path, values::duration);
+        let (heartbeat, election_min) = (read("raft.heartbeat"), read("raft.election-min"));
+        let (election_max, lease) = (read("raft.election-max"), read("raft.lease"));
+        let (leader_wait, forward_try) = (read("raft.leader-wait"), read("raft.forward-try"));
+        let timing = Timing {
+            heartbeat: heartbeat?,
+            election_min: election_min?,
+            election_max: election_max?,
+            lease: lease?,
+            leader_wait: leader_wait?,
+            forward_try: forward_try?,
+        };
+        if timing.election_min <= timing.heartbeat * 2 {
+            self.complain("raft.election-min", "must be more than twice raft.heartbeat".to_owned());
+        }
+        if timing.election_max <= timing.election_min {
+            self.complain("raft.election-max", "must be greater than raft.election-min".to_owned());
+        }
+        Some(timing)
+    }
+
+    fn tls(&mut self, cert: &str, key: &str, ca: &str) -> Option<TlsFiles> {
+        let (cert, key, ca) = (self.path(cert), self.path(key), self.path(ca));
+        Some(TlsFiles { cert: cert?, key: key?, ca: ca? })
+    }
+
+    // === reading one key ===
+
+    fn optional<T>(&mut self, path: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        self.read(path, |texts| texts.first().and_then(|text| parse(text)))
+    }
+
+    fn scalar<T>(&mut self, path: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        self.read(path, |texts| texts.first().and_then(|text| parse(text)))
+    }
+
+    fn number(&mut self, path: &str, least: u64) -> Option<u64> {
+        self.scalar(path, |text| values::number(text, least))
+    }
+
+    fn parsed<T: FromStr>(&mut self, path: &str) -> Option<T> {
+        self.scalar(path, |text| text.parse().ok())
+    }
+
+    fn optional_parsed<T: FromStr>(&mut self, path: &str) -> Option<T> {
+        self.optional(path, |text| text.parse().ok())
+    }
+
+    fn path(&mut self, path: &str) -> Option<PathBuf> {
+        let base = self.base.to_owned();
+        self.scalar(path, |text| (!text.is_empty()).then(|| base.join(text)))
+    }
+
+    fn optional_path(&mut self, path: &str) -> Option<PathBuf> {
+        self.path(path)
+    }
+
+    fn word(&mut self, path: &str) -> Option<&'static str> {
+        let Some(Key { form: Form::Word(words), .. }) = keys::find(path) else { return None };
+        self.scalar(path, |text| values::word(text, words))
+    }
+
+    fn names(&mut self, path: &str) -> Option<Vec<String>> {
+        self.read(path, values::names)
+    }
+
+    fn hosts(&mut self, path: &str) -> Option<HostAllowlist> {
+        let setting = keys::find(path).and_then(|key| self.settings.get(key))?;
+        match HostAllowlist::parse(&setting.texts) {
+            Ok(hosts) => Some(hosts),
+            Err(error) => {
+                self.complain(path, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The value of a key, or `None` after saying what is wrong; also `None` for an optional key that is not set.
+    fn read<T>(&mut self, path: &str, parse: impl FnOnce(&[String]) -> Option<T>) -> Option<T> {
+        let key = keys::find(path)?;
+        let Some(setting) = self.settings.get(key) else {
+            if key.required {
+                self.complain(path, format!("missing; {}", key.form.allowed()));
+            }
+            return None;
+        };
+        let parsed = parse(&setting.texts);
+        if parsed.is_none() {
+            self.complain(path, values::mismatch(&setting.texts, key.form));
+        }
+        parsed
+    }
+
+    fn complain(&mut self, path: &str, what: String) {
+        let set_by = keys::find(path).and_then(|key| self.settings.get(key)).map(|setting| setting.origin);
+        let origin = match set_by {
+            Some(origin) if origin != Origin::Default => origin,
+            _ => Origin::File { file: self.settings.file.clone(), line: 0 },
+        };
+        self.settings.problems.push(Problem { origin, key: path.to_owned(), what });
+    }
+}

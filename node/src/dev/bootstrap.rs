@@ -1,0 +1,93 @@
+//! From started processes to a cluster that serves: initialise once, then wait until every node is ready.
+
+use super::layout::{Layout, Plan, node_name};
+use super::supervisor::Supervisor;
+use super::{DevError, say};
+use crate::cli::output;
+use crate::client::admin;
+use crate::client::{CallError, ClusterClient};
+use http::StatusCode;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// How often a node that is not ready is asked again.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A node on loopback that takes longer than this to answer is busy starting.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// How often the wait is explained.
+const EXPLAIN: Duration = Duration::from_secs(10);
+
+/// Returns once `/ready` is 200 on every node, after saying so on a line that begins with `ready`.
+///
+/// # Errors
+/// The cluster refuses to be initialised, or a file cannot be written. Nodes that do not answer are waited for.
+pub async fn until_ready(layout: &Layout, plan: &mut Plan, supervisor: &Supervisor) -> Result<(), DevError> {
+    let begun = Instant::now();
+    let admin = supervisor.deployment().admin()?;
+    if !plan.initialised {
+        initialise(plan, &admin).await?;
+        plan.initialised = true;
+        layout.write_plan(plan).map_err(super::io("dev.json"))?;
+    }
+    let mut explained = Instant::now();
+    loop {
+        let missing = not_ready(&admin).await;
+        if missing.is_empty() {
+            break;
+        }
+        if explained.elapsed() > EXPLAIN {
+            explained = Instant::now();
+            say(&format!("waiting for {}", missing.into_iter().collect::<Vec<_>>().join(", ")));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let deployment = supervisor.deployment();
+    output::line(&format!(
+        "ready: {} nodes after {:.1} s: {}",
+        deployment.nodes.len(),
+        begun.elapsed().as_secs_f64(),
+        deployment.endpoints().join(" ")
+    ));
+    Ok(())
+}
+
+async fn not_ready(admin: &ClusterClient) -> BTreeSet<String> {
+    let mut missing = BTreeSet::new();
+    for endpoint in admin.endpoints() {
+        let status = admin.only(endpoint).probe("/ready", PROBE).await;
+        if status != Some(StatusCode::OK) {
+            missing.insert(endpoint.clone());
+        }
+    }
+    missing
+}
+
+/// Makes the nodes a cluster, through node 1, once all of them answer.
+async fn initialise(plan: &Plan, admin: &ClusterClient) -> Result<(), DevError> {
+    for endpoint in admin.endpoints() {
+        let node = admin.only(endpoint);
+        while node.probe("/upcheck", PROBE).await != Some(StatusCode::OK) {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+    let members: Vec<admin::InitMember> = (1..=plan.nodes)
+        .map(|id| admin::InitMember {
+            id,
+            name: node_name(id),
+            peer_addr: plan.peer_addr(id),
+            api_url: format!("https://{}", plan.api_addr(id)),
+        })
+        .collect();
+    let Some(first) = admin.endpoints().first() else { return Err(CallError::NoEndpoint.into()) };
+    let first = admin.only(first);
+    loop {
+        match admin::initialise(&first, &members).await {
+            Ok(_) => return Ok(()),
+            // The node may have died between its answer to /upcheck and now; it is started again.
+            Err(CallError::Unreachable(_)) => tokio::time::sleep(POLL).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

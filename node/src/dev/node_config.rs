@@ -1,0 +1,70 @@
+//! The configuration of one node of a development cluster, written anew at every start.
+
+use super::DevOptions;
+use super::layout::{Layout, Plan, node_name};
+use crate::certs::{ADMIN_NAME, CLIENT_NAME};
+use crate::config::tree::Tree;
+use crate::files;
+use std::path::Path;
+
+/// What stands above the values.
+const HEAD: &str = "# Written by `consigner dev` at every start; change it with --config-overlay instead.\n";
+
+/// Writes `node{i}/config.yaml`.
+///
+/// # Errors
+/// What the system or the YAML writer said.
+pub fn write(layout: &Layout, plan: &Plan, options: &DevOptions, overlay: &Tree, id: u64) -> std::io::Result<()> {
+    let dir = layout.node(id);
+    std::fs::create_dir_all(&dir)?;
+    let mut tree = tree(plan, options, id);
+    tree.merge(overlay.clone());
+    let text = serde_saphyr::to_string(&tree).map_err(std::io::Error::other)?;
+    files::replace(&layout.config(id), format!("{HEAD}{text}").as_bytes(), files::PUBLIC)?;
+    link(&dir)
+}
+
+/// Scripts may look for `config` beside `data`, `log` and `pid`.
+fn link(dir: &Path) -> std::io::Result<()> {
+    match std::os::unix::fs::symlink("config.yaml", dir.join("config")) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Paths are relative to the file, so that the whole directory can be moved.
+fn tree(plan: &Plan, options: &DevOptions, id: u64) -> Tree {
+    let name = node_name(id);
+    let cert = |stem: &str| format!("../certs/{stem}.pem");
+    let mut tree = Tree::map();
+    let mut set = |path: &str, text: String| tree.set(path, Tree::text(text));
+    set("node.id", id.to_string());
+    set("node.name", name.clone());
+    set("node.data-dir", "data".into());
+    set("node.pid-file", "pid".into());
+    set("cluster.id", plan.cluster_id.to_string());
+    set("network", plan.network.clone());
+    if let Some(root) = plan.genesis_validators_root {
+        set("genesis-validators-root", root.to_string());
+    }
+    set("api.listen", plan.api_addr(id));
+    set("api.advertise-url", format!("https://{}", plan.api_addr(id)));
+    set("api.follower-requests", options.follower_requests.clone());
+    set("api.tls.cert", cert(&name));
+    set("api.tls.key", cert(&format!("{name}-key")));
+    set("api.tls.client-ca", cert("ca"));
+    set("peer.listen", plan.peer_addr(id));
+    set("peer.advertise", plan.peer_addr(id));
+    set("peer.tls.cert", cert(&name));
+    set("peer.tls.key", cert(&format!("{name}-key")));
+    set("peer.tls.ca", cert("ca"));
+    set("metrics.listen", plan.metrics_addr(id));
+    set("keys.sealer.local.key-file", "../sealing.key".into());
+    set("keys.import.interop-count", options.validators.to_string());
+    if let Some(file) = &options.raw_keys {
+        set("keys.import.raw-keys-file", file.display().to_string());
+    }
+    tree.set("api.clients", Tree::list([CLIENT_NAME]));
+    tree.set("api.admins", Tree::list([ADMIN_NAME]));
+    tree
+}

@@ -1,0 +1,110 @@
+//! Keeps the nodes running, tells in `cluster.json` who they are, and stops them all at once.
+
+use super::child::{Running, last_words};
+use super::layout::Layout;
+use super::say;
+use crate::client::Deployment;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Between a node's death and its next start (DESIGN 11: "after about 2 seconds").
+const RESTART_PAUSE: Duration = Duration::from_secs(2);
+
+/// A node has 10 s to stop by itself; the supervisor has 15 s for everything.
+const STOP_PATIENCE: Duration = Duration::from_secs(12);
+
+/// The running nodes.
+pub struct Supervisor {
+    shared: Arc<Shared>,
+    keepers: JoinSet<()>,
+}
+
+struct Shared {
+    layout: Layout,
+    deployment: Mutex<Deployment>,
+    stop: CancellationToken,
+}
+
+impl Supervisor {
+    /// Starts every node of the deployment and writes `cluster.json`.
+    ///
+    /// # Errors
+    /// A process that cannot be started, or the file cannot be written; nothing is left running then.
+    pub fn start(layout: Layout, mut deployment: Deployment) -> std::io::Result<Self> {
+        let mut started = Vec::new();
+        for node in &mut deployment.nodes {
+            let running = Running::start(&layout, node.id)?;
+            node.pid = running.pid;
+            started.push((node.id, running));
+        }
+        deployment.write(&layout.dir).map_err(std::io::Error::other)?;
+        let deployment = Mutex::new(deployment);
+        let shared = Arc::new(Shared { layout, deployment, stop: CancellationToken::new() });
+        let mut keepers = JoinSet::new();
+        for (id, running) in started {
+            keepers.spawn(keep(shared.clone(), id, running));
+        }
+        Ok(Self { shared, keepers })
+    }
+
+    /// Who runs now.
+    #[must_use]
+    pub fn deployment(&self) -> Deployment {
+        self.shared.deployment.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stops all nodes in parallel; returns when the last one is gone.
+    pub async fn stop(mut self) {
+        self.shared.stop.cancel();
+        while self.keepers.join_next().await.is_some() {}
+    }
+}
+
+/// Watches one node until the stop.
+async fn keep(shared: Arc<Shared>, id: u64, mut running: Running) {
+    loop {
+        let ended = tokio::select! {
+            ended = running.wait() => ended,
+            () = shared.stop.cancelled() => return stop(id, running).await,
+        };
+        let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let words = last_words(&shared.layout, id).map(|words| format!("; its log ends with: {words}"));
+        say(&format!("node {id} (pid {}) ended: {how}{}", running.pid, words.unwrap_or_default()));
+        running = loop {
+            tokio::select! {
+                () = tokio::time::sleep(RESTART_PAUSE) => {}
+                () = shared.stop.cancelled() => return,
+            }
+            match Running::start(&shared.layout, id) {
+                Ok(running) => break running,
+                Err(error) => say(&format!("node {id} cannot be started: {error}")),
+            }
+        };
+        say(&format!("node {id} runs again, pid {}", running.pid));
+        shared.publish(id, running.pid);
+    }
+}
+
+async fn stop(id: u64, mut running: Running) {
+    running.terminate();
+    if tokio::time::timeout(STOP_PATIENCE, running.wait()).await.is_err() {
+        say(&format!("node {id} did not stop within {} s and is killed", STOP_PATIENCE.as_secs()));
+        running.kill();
+        let _reaped = running.wait().await;
+    }
+}
+
+impl Shared {
+    fn publish(&self, id: u64, pid: u32) {
+        let mut deployment = self.deployment.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = deployment.nodes.iter_mut().find(|node| node.id == id) {
+            node.pid = pid;
+        }
+        // Under the lock, so that the file never goes back to an older list.
+        if let Err(error) = deployment.write(&self.layout.dir) {
+            say(&crate::report::one_line(&error));
+        }
+    }
+}

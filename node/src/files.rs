@@ -1,0 +1,57 @@
+//! Writing small files so that a reader sees the old content or the new one, never half of either.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Mode of files that anybody may read.
+pub const PUBLIC: u32 = 0o644;
+
+/// Mode of keys.
+pub const SECRET: u32 = 0o600;
+
+/// Writes beside the file, makes that durable, renames it over the file, makes the name durable.
+///
+/// # Errors
+/// What the system said; the old content then still stands.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = write_new(&temporary, content, mode).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _gone_or_never_there = std::fs::remove_file(&temporary);
+    }
+    written?;
+    sync_directory(path)
+}
+
+/// Writes a file that must not exist yet.
+///
+/// # Errors
+/// What the system said.
+pub fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    write(OpenOptions::new().write(true).create_new(true), path, content, mode)?;
+    sync_directory(path)
+}
+
+fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    write(OpenOptions::new().write(true).create(true).truncate(true), path, content, mode)
+}
+
+fn write(options: &mut OpenOptions, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = options.mode(mode).open(path)?;
+    // A file left over from before keeps its mode otherwise.
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    File::open(parent)?.sync_all()
+}

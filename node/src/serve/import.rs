@@ -1,0 +1,224 @@
+//! `keys.import`: development keys that the cluster shall hold, sealed here and proposed until it holds them.
+//!
+//! In: interop numbers and raw secrets. Out: sealed keys in the replicated state, and a marker in the data directory,
+//! so that a key that an operator deletes later is not brought back by the next start. Deliberately absent: keystores.
+//! Every node knows which keys are wanted; the leader imports what is missing, the others wait until they see them.
+
+use super::key_feed::KeyFeeder;
+use crate::config::ImportConfig;
+use consigner_keys::development::interop_secret;
+use consigner_keys::{LocalSealer, PlainDataKey, SealError, SecretKey, seal};
+use consigner_raft::{Cluster, Leadership, ProposeError};
+use consigner_rules::command::{DataKey, Rejection};
+use consigner_rules::primitives::{ClusterId, PublicKey};
+use consigner_rules::{Command, Outcome};
+use sha2::{Digest as _, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Keys proposed at one time: about 250 bytes each, so a batch is half of what one entry may hold.
+const BATCH: usize = 500;
+
+/// For one batch, an election included.
+const BATCH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often a node that does not lead looks whether the keys have arrived, and the leader tries again.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Name of the marker in the data directory.
+const MARKER: &str = "import.done";
+
+/// Why keys cannot be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file of secrets, or the marker.
+    #[error("{} cannot be used", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line is no secret key. Never holds the line.
+    #[error("{}:{line}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong.
+        source: consigner_keys::BadSecret,
+    },
+    /// Sealing failed.
+    #[error("a key cannot be sealed")]
+    Seal(#[from] SealError),
+    /// The state holds no data key that this node's key file opens.
+    #[error("a data key cannot be opened")]
+    Unwrap(#[from] consigner_keys::sealing::UnwrapError),
+    /// The cluster refused.
+    #[error("the cluster refused a key: {0}")]
+    Rejected(Rejection),
+    /// The work was interrupted.
+    #[error("the computation of public keys was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// What is wanted, in memory until it is imported.
+struct Wanted {
+    keys: Vec<(PublicKey, SecretKey)>,
+}
+
+/// Brings the keys of a configuration into a cluster.
+pub struct Importer {
+    config: ImportConfig,
+    cluster: Cluster,
+    feeder: Arc<KeyFeeder>,
+    sealer: Arc<LocalSealer>,
+    cluster_id: ClusterId,
+    marker: PathBuf,
+}
+
+impl Importer {
+    /// Nothing happens before [`Self::run`].
+    #[must_use]
+    pub fn new(
+        config: ImportConfig,
+        cluster: Cluster,
+        feeder: Arc<KeyFeeder>,
+        sealer: Arc<LocalSealer>,
+        cluster_id: ClusterId,
+        data_dir: &Path,
+    ) -> Self {
+        Self { config, cluster, feeder, sealer, cluster_id, marker: data_dir.join(MARKER) }
+    }
+
+    /// Returns once this node sees every wanted key in its state.
+    ///
+    /// # Errors
+    /// See [`ImportError`]; a cluster that is not available is waited for.
+    pub async fn run(self) -> Result<(), ImportError> {
+        if self.config == ImportConfig::default() {
+            return Ok(());
+        }
+        let config = self.config.clone();
+        let fingerprint = fingerprint(&config)?;
+        if std::fs::read_to_string(&self.marker).is_ok_and(|done| done == fingerprint) {
+            return Ok(());
+        }
+        let wanted = tokio::task::spawn_blocking(move || wanted(&config)).await??;
+        loop {
+            let missing = self.missing(&wanted);
+            if missing.is_empty() {
+                break;
+            }
+            if self.cluster.leadership() == Leadership::This {
+                let count = missing.len();
+                match self.import(&missing).await {
+                    Ok(()) => tracing::info!(count, "development keys imported"),
+                    Err(Interruption::Fatal(error)) => return Err(error),
+                    Err(Interruption::Unavailable(error)) => tracing::warn!(%error, "key import goes on later"),
+                }
+            } else {
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        crate::files::replace(&self.marker, fingerprint.as_bytes(), crate::files::PUBLIC)
+            .map_err(|source| ImportError::File { path: self.marker.clone(), source })
+    }
+
+    fn missing<'w>(&self, wanted: &'w Wanted) -> Vec<&'w SecretKey> {
+        self.cluster.read(|state| {
+            let held = |key: &PublicKey| state.validator(key).is_some_and(|validator| validator.key.is_some());
+            wanted.keys.iter().filter(|(key, _)| !held(key)).map(|(_, secret)| secret).collect()
+        })
+    }
+
+    async fn import(&self, missing: &[&SecretKey]) -> Result<(), Interruption> {
+        let data_key = self.data_key().await?;
+        for batch in missing.chunks(BATCH) {
+            let mut commands = Vec::with_capacity(batch.len());
+            for secret in batch {
+                let sealed = seal(&data_key, &self.cluster_id, secret).map_err(ImportError::from)?;
+                commands.push(Command::ImportKey { sealed, history: None });
+                // Sealing derives the public key: 100 us each, so others get their turn.
+                tokio::task::yield_now().await;
+            }
+            self.propose(commands).await?;
+        }
+        Ok(())
+    }
+
+    /// A data key of the state that this node can open, or a new one.
+    async fn data_key(&self) -> Result<Arc<PlainDataKey>, Interruption> {
+        let known: Option<DataKey> = self.cluster.read(|state| state.data_keys().next().cloned());
+        if let Some(known) = known {
+            return Ok(self.feeder.data_key(&known).map_err(ImportError::from)?);
+        }
+        let (wrapped, plain) = self.sealer.new_data_key(&self.cluster_id).map_err(ImportError::from)?;
+        self.propose(vec![Command::AddDataKey(wrapped)]).await?;
+        Ok(Arc::new(plain))
+    }
+
+    async fn propose(&self, commands: Vec<Command>) -> Result<(), Interruption> {
+        let outcomes = self.cluster.propose(commands, BATCH_DEADLINE).await.map_err(Interruption::Unavailable)?;
+        let rejected = outcomes.into_iter().find_map(|outcome| match outcome {
+            Outcome::Rejected(rejection) => Some(rejection),
+            Outcome::Initialised
+            | Outcome::Judged(_)
+            | Outcome::DataKeyHeld
+            | Outcome::KeyImported { .. }
+            | Outcome::HistoryMerged { .. }
+            | Outcome::HighWatermarkSet
+            | Outcome::PolicyRenewed(_) => None,
+        });
+        rejected.map_or(Ok(()), |rejection| Err(ImportError::Rejected(rejection).into()))
+    }
+}
+
+/// Why a try ended.
+enum Interruption {
+    Unavailable(ProposeError),
+    Fatal(ImportError),
+}
+
+impl From<ImportError> for Interruption {
+    fn from(error: ImportError) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+fn wanted(config: &ImportConfig) -> Result<Wanted, ImportError> {
+    let mut secrets: Vec<SecretKey> = (0..config.interop_count).map(interop_secret).collect();
+    if let Some(path) = &config.raw_keys_file {
+        let text = read(path)?;
+        for (position, line) in text.lines().enumerate() {
+            let line_text = line.trim();
+            if line_text.is_empty() || line_text.starts_with('#') {
+                continue;
+            }
+            let secret = line_text.parse().map_err(|source| ImportError::Secret {
+                path: path.clone(),
+                line: position + 1,
+                source,
+            })?;
+            secrets.push(secret);
+        }
+    }
+    Ok(Wanted { keys: secrets.into_iter().map(|secret| (secret.public_key(), secret)).collect() })
+}
+
+fn read(path: &Path) -> Result<String, ImportError> {
+    std::fs::read_to_string(path).map_err(|source| ImportError::File { path: path.to_owned(), source })
+}
+
+/// Names what was imported without telling it: a hash of the count and of the file.
+fn fingerprint(config: &ImportConfig) -> Result<String, ImportError> {
+    let mut hash = Sha256::new();
+    hash.update(b"consigner import 1");
+    hash.update(config.interop_count.to_le_bytes());
+    if let Some(path) = &config.raw_keys_file {
+        hash.update(read(path)?.as_bytes());
+    }
+    Ok(hex::encode(hash.finalize()))
+}

@@ -1,0 +1,72 @@
+//! The chain of the configuration, with its genesis validators root known.
+
+use crate::config::NetworkConfig;
+use consigner_rules::Network;
+use consigner_rules::network::NetworkError;
+use consigner_rules::primitives::Root;
+use std::path::PathBuf;
+
+/// Why there is no chain to sign for.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// The network file cannot be read.
+    #[error("network file {} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The network file is no network configuration.
+    #[error("network file {}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Which key is wrong.
+        source: NetworkError,
+    },
+    /// Nobody says which chain it is.
+    #[error(
+        "the genesis validators root of network {0} is not known; set genesis-validators-root (for a running chain: \
+         `curl BEACON-NODE/eth/v1/beacon/genesis`)"
+    )]
+    NoRoot(String),
+    /// A built-in network has its own root.
+    #[error("genesis-validators-root {asked} is not that of {network}, {known}; for another chain give a network file")]
+    OtherRoot {
+        /// Name of the network.
+        network: String,
+        /// Its root.
+        known: Root,
+        /// The configured one.
+        asked: Root,
+    },
+}
+
+/// Reads a network by name or file; with its genesis validators root.
+///
+/// # Errors
+/// See [`ChainError`].
+pub fn load(config: &NetworkConfig) -> Result<(Network, Root), ChainError> {
+    let network = match Network::by_name(&config.name_or_file) {
+        Some(network) => network,
+        None => read(PathBuf::from(&config.name_or_file))?,
+    };
+    match (network.genesis_validators_root(), config.genesis_validators_root) {
+        (Some(known), Some(asked)) if known != asked => {
+            Err(ChainError::OtherRoot { network: network.name().to_owned(), known, asked })
+        }
+        (None, Some(root)) => Ok((network.with_genesis_validators_root(root), root)),
+        (None, None) => Err(ChainError::NoRoot(network.name().to_owned())),
+        (Some(root), _) => Ok((network, root)),
+    }
+}
+
+fn read(path: PathBuf) -> Result<Network, ChainError> {
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(source) => return Err(ChainError::Read { path, source }),
+    };
+    let name = path.file_stem().map_or_else(|| "custom".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    Network::from_yaml(&text, &name).map_err(|source| ChainError::Parse { path, source })
+}
