@@ -1,8 +1,8 @@
 //! Networks: fork schedule, preset, genesis.
 //!
 //! In: a name, or the text of a configuration file in the format of the consensus specification. Out: a [`Network`].
-//! Deliberately absent: reading files, clocks (slot of now is arithmetic on a time that the caller brings), and guesses:
-//! a genesis validators root or genesis time that is not known is `None`.
+//! Deliberately absent: reading files, clocks, and guesses: a genesis validators root or genesis time that is not known
+//! is `None`.
 
 mod builtin;
 mod config;
