@@ -101,6 +101,8 @@ impl Queue {
             }
             let Work { permit, hold, reply } = work;
             let answer = sign(&permit, &hold, roots);
+            // Before the caller is told, who holds the key as well: the secret is out of use here.
+            drop(hold);
             // The caller may have left meanwhile; its signature is dropped.
             let _ = reply.send(answer);
         }

@@ -279,9 +279,11 @@ async fn a_stopped_keyring_finishes_what_waits_and_takes_nothing_new() {
 #[tokio::test]
 async fn a_dropped_keyring_ends_its_threads_and_erases_its_keys() {
     let (keyring, names) = keyring(2, 8, 1);
+    let frozen = keyring.pool.roots.freeze();
     let mut abandoned = Box::pin(keyring.sign(permit(names[0], root(1))));
     assert!(poll(abandoned.as_mut()).is_pending());
     drop(abandoned);
+    drop(frozen);
     let keys = Arc::downgrade(&keyring.keys);
     drop(keyring);
     assert!(keys.upgrade().is_none(), "somebody holds the keys still");
