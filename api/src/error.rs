@@ -69,11 +69,11 @@ pub(crate) enum ApiError {
 
 impl ApiError {
     /// Completes a redirect with what the client asked for.
-    pub(crate) fn for_request(self, asked: Option<&Asked>) -> Self {
-        match self {
-            Self::SeeLeader { api_url, asked: None } => Self::SeeLeader { api_url, asked: asked.cloned() },
-            other => other,
+    pub(crate) fn for_request(mut self, request: Option<&Asked>) -> Self {
+        if let Self::SeeLeader { asked, .. } = &mut self {
+            *asked = request.cloned();
         }
+        self
     }
 
     /// A word for metrics.

@@ -5,6 +5,7 @@
 mod support;
 
 use bytes::Bytes;
+use consigner_gate::tls::ALPN_API;
 use consigner_gate::{Door, DoorConfig, DoorLimits};
 use consigner_keys::development::interop_secret;
 use consigner_rules::{Network, Root};
@@ -21,7 +22,7 @@ async fn open(node: &Node) -> String {
     let config = DoorConfig {
         name: "api".to_owned(),
         addr: "127.0.0.1:0".parse().unwrap(),
-        tls: Some(node.pki.server()),
+        tls: Some(node.site.pki.server("node1", ALPN_API)),
         admit: None,
         limits: DoorLimits::default(),
     };
@@ -43,7 +44,7 @@ async fn signs_for_the_certificate_that_may_and_for_no_other() {
     }});
     let body = Bytes::from(body.to_string());
     for (name, status) in [("client", 200), ("admin", 200), ("node1", 403), ("Client", 403)] {
-        let client = node.pki.https(name);
+        let client = node.site.pki.https(name);
         let answer = client.request(Method::POST, &url, &[], body.clone(), LONG).await.unwrap();
         assert_eq!(answer.status.as_u16(), status, "{name}: {:?}", answer.body);
         let content_type = if status == 200 { "text/plain; charset=utf-8" } else { "application/json; charset=utf-8" };
@@ -57,7 +58,7 @@ async fn a_client_that_sends_too_much_sees_413_and_not_a_broken_connection() {
     let key = secret.public_key();
     let node = Node::with_keys(Network::by_name("mainnet").unwrap(), ROOT, &[secret]).await;
     let url = format!("{}{}", open(&node).await, sign_path(&key));
-    let client = node.pki.https("client");
+    let client = node.site.pki.https("client");
     let answer = client.request(Method::POST, &url, &[], Bytes::from(vec![b' '; 20 << 20]), LONG).await.unwrap();
     assert_eq!(answer.status.as_u16(), 413);
     let foreign = [(HOST, "evil.example".parse().unwrap())];

@@ -8,16 +8,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use consigner_keys::development::interop_secret;
 use consigner_keys::verify;
-use consigner_rules::{Network, PublicKey, Root, SignRequest, Signature};
+use consigner_rules::{PublicKey, Root, SignRequest, Signature};
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use serde_json::{Value, json};
+use support::messages::{EPOCH, attestation, block, mainnet, randao};
 use support::{Ask, Node, post, sign_path};
-
-fn mainnet() -> (Network, Root) {
-    let network = Network::by_name("mainnet").unwrap();
-    let root = network.genesis_validators_root().unwrap();
-    (network, root)
-}
 
 async fn node() -> (Node, PublicKey) {
     let (network, root) = mainnet();
@@ -26,39 +21,9 @@ async fn node() -> (Node, PublicKey) {
     (Node::with_keys(network, root, &[secret]).await, key)
 }
 
-fn fork_info() -> Value {
-    json!({
-        "fork": {"previous_version": "0x04000000", "current_version": "0x05000000", "epoch": "364032"},
-        "genesis_validators_root": mainnet().1,
-    })
-}
-
-fn attestation(source: u64, target: u64, block: u8) -> Value {
-    let root = |byte| Root([byte; 32]);
-    json!({"type": "ATTESTATION", "fork_info": fork_info(), "attestation": {
-        "slot": (target * 32).to_string(), "index": "0", "beacon_block_root": root(block),
-        "source": {"epoch": source.to_string(), "root": root(1)},
-        "target": {"epoch": target.to_string(), "root": root(2)},
-    }})
-}
-
-fn block(slot: u64, state: u8) -> Value {
-    let root = |byte| Root([byte; 32]);
-    json!({"type": "BLOCK_V2", "fork_info": fork_info(), "beacon_block": {"version": "ELECTRA", "block_header": {
-        "slot": slot.to_string(), "proposer_index": "5", "parent_root": root(1), "state_root": root(state),
-        "body_root": root(3),
-    }}})
-}
-
-fn randao(epoch: u64) -> Value {
-    json!({"type": "RANDAO_REVEAL", "fork_info": fork_info(), "randao_reveal": {"epoch": epoch.to_string()}})
-}
-
 fn sign(key: &PublicKey, body: &Value) -> Ask {
     post(&sign_path(key), body.to_string())
 }
-
-const EPOCH: u64 = 370_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signature_comes_as_the_client_accepts_it_and_is_valid() {

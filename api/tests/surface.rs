@@ -55,10 +55,10 @@ async fn a_node_without_a_cluster_says_so_everywhere() {
 async fn a_cluster_is_initialised_once_and_by_the_admin() {
     let node = Node::lonely(network(), ROOT).await;
     let init = |members: Value| post("/admin/v1/cluster/init", json!({ "members": members }).to_string());
-    let members = json!([support::member_json()]);
+    let members = json!([node.member_json()]);
     assert_eq!(init(members.clone()).of(&node).await.status, 403, "a client is no admin");
     assert_eq!(init(json!([])).by("admin").of(&node).await.status, 400);
-    let mut other = support::member_json();
+    let mut other = node.member_json();
     other["peer_addr"] = json!("127.0.0.1:1");
     assert_eq!(init(json!([other])).by("admin").of(&node).await.status, 400, "not as it advertises itself");
     let done = init(members.clone()).by("admin").of(&node).await;

@@ -1,14 +1,15 @@
-//! What the tests over a real cluster of one node share: the node, its certificates, and how to ask it.
+//! What the tests over a real cluster share: nodes, their certificates, and how to ask them.
 //!
 //! Vectors stand outside the project: in `$CONSIGNER_VECTORS`, else in `../shared/vectors` beside its root.
 #![allow(dead_code, clippy::print_stderr, reason = "each test file uses its part; a skipped test says so")]
 
+pub mod messages;
 pub mod pki;
 
 use axum::body::Body;
 use consigner_api::{App, ClientPolicy, FollowerRequests, Limits, router};
 use consigner_gate::tls::{ALPN_PEER, client_config};
-use consigner_gate::{HostAllowlist, Peer, PeerCertificate};
+use consigner_gate::{Door, DoorConfig, DoorLimits, HostAllowlist, Peer, PeerCertificate};
 use consigner_keys::{Keyring, KeyringOptions, LocalSealer, SecretKey, seal};
 use consigner_raft::{Cluster, ClusterOptions, KeyFeed, Member, Timing};
 use consigner_rules::command::{ClusterIdentity, DataKey};
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt as _;
 
 /// Long enough never to matter.
@@ -30,13 +32,22 @@ pub const LONG: Duration = Duration::from_secs(30);
 pub const CLUSTER_ID: ClusterId = ClusterId([0xc1; 16]);
 pub const NODE: u64 = 1;
 
-/// A cluster of one node behind the router.
+/// What the nodes of a cluster have in common.
+pub struct Site {
+    pub pki: Pki,
+    network: Arc<Network>,
+    root: Root,
+    sealer: Arc<LocalSealer>,
+    dir: TempDir,
+}
+
+/// One node behind its router.
 pub struct Node {
     pub app: Arc<App>,
     pub router: axum::Router,
-    pub pki: Pki,
-    sealer: Arc<LocalSealer>,
-    _dir: TempDir,
+    pub member: Member,
+    pub site: Arc<Site>,
+    _peer_door: DropGuard,
 }
 
 /// An answer, whole.
@@ -105,7 +116,11 @@ impl Ask {
         self
     }
 
-    pub async fn of(mut self, node: &Node) -> Answer {
+    pub async fn of(self, node: &Node) -> Answer {
+        self.through(&node.router).await
+    }
+
+    pub async fn through(mut self, router: &axum::Router) -> Answer {
         if !self.request.headers_ref().unwrap().contains_key(header::HOST) {
             self.request = self.request.header(header::HOST, "localhost:9000");
         }
@@ -120,7 +135,7 @@ impl Ask {
         });
         let peer = Peer { addr: "127.0.0.1:5555".parse().unwrap(), certificate };
         let request = self.request.extension(peer).body(self.body).unwrap();
-        let (parts, body) = node.router.clone().oneshot(request).await.unwrap().into_parts();
+        let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Answer {
             status: parts.status.as_u16(),
@@ -130,59 +145,102 @@ impl Ask {
     }
 }
 
-impl Node {
-    /// A node that belongs to no cluster yet.
-    pub async fn lonely(network: Network, root: Root) -> Self {
+impl Site {
+    pub fn new(network: Network, root: Root) -> Arc<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let pki = Pki::new();
         let key_file = dir.path().join("sealing.key");
         LocalSealer::create_key_file(&key_file).unwrap();
         let sealer = Arc::new(LocalSealer::from_key_file(&key_file).unwrap());
+        Arc::new(Self { pki: Pki::new(), network: Arc::new(network), root, sealer, dir })
+    }
+
+    /// Starts a node that belongs to no cluster yet.
+    pub async fn node(self: &Arc<Self>, id: u64) -> Node {
+        let name = format!("node{id}");
+        let config = DoorConfig {
+            name: format!("peer of {name}"),
+            addr: "127.0.0.1:0".parse().unwrap(),
+            tls: Some(self.pki.server(&name, ALPN_PEER)),
+            admit: None,
+            limits: DoorLimits::peer(),
+        };
+        let door = Door::bind(config).await.unwrap();
+        let api_url = format!("https://127.0.0.1:{}", 9000 + 10 * (id - 1));
+        let member = Member { name: name.clone(), peer_addr: door.local_addr().to_string(), api_url };
         let keyring = Arc::new(Keyring::new(&KeyringOptions::default()).unwrap());
         let options = ClusterOptions {
-            node_id: NODE,
+            node_id: id,
             cluster_id: CLUSTER_ID,
-            member: member(),
-            data_dir: dir.path().join("data"),
-            peer_tls: client_config(&pki.client("node1"), ALPN_PEER).unwrap(),
+            member: member.clone(),
+            data_dir: self.dir.path().join(&name),
+            peer_tls: client_config(&self.pki.client(&name), ALPN_PEER).unwrap(),
             timing: Timing::default(),
             snapshot_every: 10_000,
-            on_keys: feed(keyring.clone(), sealer.clone()),
+            on_keys: feed(keyring.clone(), self.sealer.clone()),
             on_fatal: Arc::new(|why| panic!("the node must stop: {why}")),
         };
-        let (cluster, _peers) = Cluster::open(options).await.unwrap();
+        let (cluster, peers) = Cluster::open(options).await.unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(door.serve(peers, stop.clone()));
+        let app = self.app(cluster, keyring, FollowerRequests::Auto);
+        Node { router: router(app.clone()), app, member, site: self.clone(), _peer_door: stop.drop_guard() }
+    }
+
+    fn app(&self, cluster: Cluster, keyring: Arc<Keyring>, follower_requests: FollowerRequests) -> Arc<App> {
         let identity = ClusterIdentity {
             cluster_id: CLUSTER_ID,
-            network: network.name().to_owned(),
-            genesis_validators_root: root,
+            network: self.network.name().to_owned(),
+            genesis_validators_root: self.root,
         };
-        let app = Arc::new(App {
+        Arc::new(App {
             cluster,
             keyring,
-            network: Arc::new(network),
+            network: self.network.clone(),
             identity,
             hosts: HostAllowlist::parse(&["localhost", "127.0.0.1"]).unwrap(),
-            follower_requests: FollowerRequests::Auto,
+            follower_requests,
             admins: vec!["admin".to_owned()],
             clients: ClientPolicy::Named(vec!["client".to_owned()]),
             limits: Limits::default(),
-        });
-        Self { router: router(app.clone()), app, pki, sealer, _dir: dir }
+        })
+    }
+}
+
+impl Node {
+    /// A node that belongs to no cluster yet.
+    pub async fn lonely(network: Network, root: Root) -> Self {
+        Site::new(network, root).node(NODE).await
     }
 
-    /// A cluster that holds these keys.
+    /// A cluster of one node that holds these keys.
     pub async fn with_keys(network: Network, root: Root, secrets: &[SecretKey]) -> Self {
         let node = Self::lonely(network, root).await;
-        let init = serde_json::json!({"members": [member_json()]}).to_string();
-        let answer = post("/admin/v1/cluster/init", init).by("admin").of(&node).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        node.initialise(&[&node]).await;
         node.import(secrets).await;
         node.until_ready().await;
         node
     }
 
+    pub async fn initialise(&self, members: &[&Self]) {
+        let members: Vec<Value> = members.iter().map(|node| node.member_json()).collect();
+        let init = serde_json::json!({ "members": members }).to_string();
+        let answer = post("/admin/v1/cluster/init", init).by("admin").of(self).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    pub fn member_json(&self) -> Value {
+        let Member { name, peer_addr, api_url } = &self.member;
+        let id = self.app.cluster.node_id();
+        serde_json::json!({"id": id, "name": name, "peer_addr": peer_addr, "api_url": api_url})
+    }
+
+    /// Another router over the same node.
+    pub fn router_with(&self, follower_requests: FollowerRequests) -> axum::Router {
+        router(self.site.app(self.app.cluster.clone(), self.app.keyring.clone(), follower_requests))
+    }
+
     pub async fn import(&self, secrets: &[SecretKey]) {
-        let (data_key, plain) = self.sealer.new_data_key(&CLUSTER_ID).unwrap();
+        let (data_key, plain) = self.site.sealer.new_data_key(&CLUSTER_ID).unwrap();
         let imports = secrets
             .iter()
             .map(|secret| Command::ImportKey { sealed: seal(&plain, &CLUSTER_ID, secret).unwrap(), history: None });
@@ -199,19 +257,6 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-}
-
-pub fn member() -> Member {
-    Member {
-        name: "node1".to_owned(),
-        peer_addr: "127.0.0.1:9001".to_owned(),
-        api_url: "https://127.0.0.1:9000".to_owned(),
-    }
-}
-
-pub fn member_json() -> Value {
-    let member = member();
-    serde_json::json!({"id": NODE, "name": member.name, "peer_addr": member.peer_addr, "api_url": member.api_url})
 }
 
 /// Brings the keys of the state into the keyring, as the node does.

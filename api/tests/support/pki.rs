@@ -26,9 +26,9 @@ impl Pki {
         Self { dir, ca: Issuer::new(params, key), ca_file }
     }
 
-    pub fn server(&self) -> Arc<ReloadableTls> {
-        let (cert, key) = self.issue("node1");
-        ReloadableTls::load(ServerTls { cert, key, client_ca: self.ca_file.clone() }, ALPN_API).unwrap()
+    pub fn server(&self, name: &str, alpn: &[&[u8]]) -> Arc<ReloadableTls> {
+        let (cert, key) = self.issue(name);
+        ReloadableTls::load(ServerTls { cert, key, client_ca: self.ca_file.clone() }, alpn).unwrap()
     }
 
     pub fn https(&self, name: &str) -> HttpsClient {
