@@ -296,7 +296,3 @@ const VERSION: u32 = 1;
 const SUFFIX: &str = ".snapshot";
 /// The newest, and the one before in case the newest turns out damaged while the log still continues from there.
 const KEPT: usize = 2;
-
-#[cfg(test)]
-#[path = "snapshot_tests.rs"]
-mod tests;

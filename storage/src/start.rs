@@ -118,7 +118,3 @@ fn agree(what: &'static str, part: Option<LogPosition>, facts: &StartFacts) -> R
     let other = known.iter().flatten().find(|known| known.index == part.index && **known != part);
     other.map_or(Ok(()), |_| Err(StartRefusal::Diverged { what, index: part.index }))
 }
-
-#[cfg(test)]
-#[path = "start_tests.rs"]
-mod tests;

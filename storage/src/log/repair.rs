@@ -37,19 +37,19 @@ pub(crate) fn make_durable(disk: &dyn Disk, dir: &Path, log: &Recovered) -> Resu
         report_cut(last, log.valid_end, torn);
         keep_copy(disk, dir, last.number, log.valid_end, torn);
     }
+    let fail = |number: u64| WalError::io(format!("making segment {number} durable"));
     let count = log.segments.len();
-    for (place, segment) in log.segments.iter().enumerate() {
-        let what = || format!("making segment {} durable", segment.number);
-        let result = if place + 1 == count {
-            rewrite_last(segment, log)
-        } else if log.suspect {
-            rewrite(disk, dir, segment)
-        } else {
-            segment.file.sync_data()
-        };
-        result.map_err(|error| WalError::io(what())(error))?;
+    if let Some(last) = log.segments.back() {
+        rewrite_last(last, log).map_err(fail(last.number))?;
     }
     disk.sync_dir(dir).map_err(WalError::io("syncing the log directory"))?;
+    // Only now: a seal promises a successor, so that must be on the disk, name and all.
+    for segment in log.segments.iter().take(count.saturating_sub(1)) {
+        let rewritten = if log.suspect { rewrite(disk, dir, segment) } else { Ok(()) };
+        // The crash may have come between a segment and the seal of the one before it.
+        let sealed = rewritten.and_then(|()| segment::seal(&*segment.file, segment.number, log.next.nonce));
+        sealed.map_err(fail(segment.number))?;
+    }
     if log.suspect {
         tracing::warn!(segments = count, "an earlier run met a failing disk: the live log was rewritten");
         disk.remove(&dir.join(SUSPECT_MARK)).map_err(WalError::io("removing the suspect mark"))?;

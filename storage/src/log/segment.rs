@@ -104,13 +104,12 @@ fn seal_bytes(number: u64, nonce: u64) -> [u8; SECTOR] {
     with_crc(bytes)
 }
 
-/// Whether the segment in `bytes` is sealed.
+/// Whether the segment in `bytes` is sealed. A seal whose writing was interrupted counts: the successor was durable
+/// before the first byte of it.
 pub(crate) fn is_sealed(bytes: &[u8], head: &SegmentHead) -> Result<bool, WalError> {
     let sector = bytes.get(SECTOR..2 * SECTOR).unwrap_or_default();
-    if sector.iter().all(|byte| *byte == 0) {
-        return Ok(false);
-    }
-    if sector == seal_bytes(head.number, head.first.nonce) {
+    let Some(last) = sector.iter().rposition(|byte| *byte != 0) else { return Ok(false) };
+    if sector.get(..=last) == seal_bytes(head.number, head.first.nonce).get(..=last) {
         return Ok(true);
     }
     Err(WalError::Corrupt(format!("the seal of segment {} is damaged", head.number)))

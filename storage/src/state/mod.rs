@@ -17,9 +17,6 @@ mod marker;
 mod open;
 mod outbox;
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
