@@ -141,3 +141,7 @@ async fn written(request: impl FnOnce(consigner_storage::log::Done)) -> Result<(
     }));
     reported.await.unwrap_or_else(|_| Err(WalError::Misuse("the log writer is gone".to_owned())))
 }
+
+#[cfg(test)]
+#[path = "log_store_tests.rs"]
+mod tests;

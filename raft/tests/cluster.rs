@@ -7,7 +7,7 @@ mod support;
 use consigner_raft::{AuthorizeError, Leadership, Routing};
 use consigner_rules::message::SignPath;
 use consigner_rules::permit::UnslashableType;
-use consigner_rules::{PublicKey, Root, SigningType};
+use consigner_rules::{Command, Outcome, PublicKey, Root, SigningType};
 use std::time::{Duration, Instant};
 use support::{DEADLINE, GENESIS, KEY, Lab, attestation, block, request, sign, until};
 
@@ -185,4 +185,104 @@ async fn a_graceful_stop_of_the_leader_hands_over_and_closes_cleanly() {
     assert!(began.elapsed() < Duration::from_secs(8), "took {:?}", began.elapsed());
     assert_eq!(signing.await.unwrap(), Vec::new(), "no request fails while the leadership moves");
     drop(stopping);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_leader_leads_only_after_an_election() {
+    let mut lab = Lab::up(3, 1_000).await;
+    let leader = lab.leader().await;
+    let term = lab.cluster(leader).status().term;
+    for id in 1..=3 {
+        lab.stop(id).await;
+    }
+    lab.start(leader).await;
+    // Before its first report, Raft says term 0.
+    until("raft's first report", || lab.cluster(leader).status().term > 0).await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1_500) {
+        let status = lab.cluster(leader).status();
+        assert_ne!(status.role, consigner_raft::Role::Leader, "leads without having asked anybody");
+        assert!(status.term > term, "still in the term that it led");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// DESIGN 7a: a leader whose disk went back in time and that starts before anybody stood for election.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_on_a_rolled_back_disk_signs_nothing_twice() {
+    let mut lab = Lab::up(3, 1_000).await;
+    let leader = lab.leader().await;
+    assert!(sign(lab.cluster(leader), &attestation(0, 10, 1)).await.is_ok());
+    let (data, older) = (lab.data_dir(leader), lab.dir.path().join("older"));
+    copy_dir(&data, &older);
+    for target in 11..=30 {
+        assert!(sign(lab.cluster(leader), &attestation(0, target, 1)).await.is_ok());
+    }
+    lab.stop(leader).await;
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&older, &data).unwrap();
+    lab.start(leader).await;
+    for target in 11..=30 {
+        for id in 1..=3 {
+            let conflicting = sign(lab.cluster(id), &attestation(0, target, 2)).await;
+            assert!(conflicting.is_err(), "node {id} signed a second vote for target {target}");
+        }
+    }
+}
+
+fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Commands that are not idempotent show whether anything is applied twice: each raises the policy version by one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_applied_twice_after_a_restart() {
+    let mut lab = Lab::up(3, 1_000).await;
+    for round in 1..=3_u64 {
+        for _ in 0..5 {
+            let outcomes = lab.cluster(1).propose(vec![Command::RenewPolicy], DEADLINE).await.unwrap();
+            assert!(matches!(outcomes[..], [Outcome::PolicyRenewed(_)]), "{outcomes:?}");
+        }
+        for id in 1..=3 {
+            lab.stop(id).await;
+            if round == 2 {
+                // As after a crash: the marker of a clean stop is missing, the state is rebuilt from the log.
+                std::fs::remove_file(lab.data_dir(id).join("state/clean")).ok();
+            }
+            lab.start(id).await;
+        }
+        lab.cluster(1).barrier(DEADLINE).await.unwrap();
+        for id in 1..=3 {
+            lab.cluster(id).barrier(DEADLINE).await.unwrap();
+            let version = lab.cluster(id).read(|state| state.cluster().policy_version);
+            assert_eq!(version, 1 + 5 * round, "node {id}, round {round}");
+        }
+    }
+}
+
+/// An intent that was admitted under an older policy is judged by nobody: it is stale, and admitted anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_change_on_the_way_makes_an_intent_stale_not_lost() {
+    let lab = Lab::up(3, 1_000).await;
+    let renewing = lab.cluster(1).clone();
+    let renew = tokio::spawn(async move {
+        for _ in 0..30 {
+            renewing.propose(vec![Command::RenewPolicy], DEADLINE).await.unwrap();
+        }
+    });
+    for target in 1..=30 {
+        let signed = sign(lab.cluster(target % 3 + 1), &attestation(0, target, 1)).await;
+        assert!(signed.is_ok() || matches!(signed, Err(AuthorizeError::Unavailable { .. })), "{signed:?}");
+    }
+    renew.await.unwrap();
+    assert!(sign(lab.cluster(2), &attestation(0, 31, 1)).await.is_ok());
 }

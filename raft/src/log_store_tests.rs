@@ -1,0 +1,69 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::recover::renounce_leadership;
+use consigner_storage::log::WalOptions;
+use consigner_storage::{Disk, SimDisk};
+use std::path::Path;
+use std::time::Duration;
+
+const DIR: &str = "/log";
+
+fn open(disk: &SimDisk) -> Arc<Wal> {
+    Arc::new(Wal::open(Arc::new(disk.clone()), Path::new(DIR), WalOptions::default()).unwrap())
+}
+
+/// A disk of which the power is cut the moment a call returns.
+async fn survives(write: impl AsyncFnOnce(LogStore)) -> Arc<Wal> {
+    let disk = Arc::new(SimDisk::new(7));
+    disk.create_dir(Path::new(DIR)).unwrap();
+    disk.sync_dir(Path::new("/")).unwrap();
+    let wal = Arc::new(Wal::open(Arc::clone(&disk) as Arc<dyn Disk>, Path::new(DIR), WalOptions::default()).unwrap());
+    write(LogStore::new(Arc::clone(&wal), None)).await;
+    disk.power_cut();
+    drop(wal);
+    disk.process_restart();
+    open(&disk)
+}
+
+#[tokio::test]
+async fn a_vote_is_on_the_disk_when_save_vote_returns() {
+    for term in 1..20 {
+        let vote = Vote::new(term, 3);
+        let wal = survives(async |mut store| store.save_vote(&vote).await.unwrap()).await;
+        assert_eq!(read_vote(&wal).unwrap(), Some(vote), "term {term}");
+    }
+}
+
+#[tokio::test]
+async fn a_vote_that_claims_leadership_becomes_candidacy_before_the_start() {
+    let wal = survives(async |mut store| {
+        store.save_vote(&Vote::new_committed(4, 1)).await.unwrap();
+        renounce_leadership(&store.wal, 1).await.unwrap();
+    })
+    .await;
+    assert_eq!(read_vote(&wal).unwrap(), Some(Vote::new(5, 1)));
+    for kept in [Vote::new(4, 1), Vote::new_committed(4, 2)] {
+        let wal = survives(async |mut store| {
+            store.save_vote(&kept).await.unwrap();
+            renounce_leadership(&store.wal, 1).await.unwrap();
+        })
+        .await;
+        assert_eq!(read_vote(&wal).unwrap(), Some(kept));
+    }
+}
+
+#[tokio::test]
+async fn a_purge_waits_for_a_durable_snapshot() {
+    let disk = SimDisk::new(1);
+    disk.create_dir(Path::new(DIR)).unwrap();
+    let (durable, covered) = watch::channel(None);
+    let mut store = LogStore::new(open(&disk), Some(covered));
+    let upto = LogPosition { term: 1, node: 1, index: 5 };
+    let early = tokio::time::timeout(Duration::from_millis(50), store.purge(typ::log_id(&upto))).await;
+    assert!(early.is_err(), "purged before a snapshot covered it");
+    assert_eq!(store.wal.purged(), None);
+    durable.send_replace(Some(upto));
+    store.purge(typ::log_id(&upto)).await.unwrap();
+    assert_eq!(store.wal.purged(), Some(upto));
+}
