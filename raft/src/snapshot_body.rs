@@ -22,11 +22,14 @@ pub fn encode(records: impl Iterator<Item = Record>) -> Vec<u8> {
     body
 }
 
+/// Key and value.
+pub type KeyValue = (Vec<u8>, Vec<u8>);
+
 /// Decodes all records, or none.
 ///
 /// # Errors
 /// [`Truncated`] when the body ends early.
-pub fn decode(body: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Truncated> {
+pub fn decode(body: &[u8]) -> Result<Vec<KeyValue>, Truncated> {
     let mut rest = body;
     let mut records = Vec::new();
     while !rest.is_empty() {

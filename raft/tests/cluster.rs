@@ -1,6 +1,6 @@
 //! Three nodes over real sockets and disks: agreement, forwarding, refusal, failover, restart, snapshots.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod support;
 
