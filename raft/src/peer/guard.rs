@@ -70,9 +70,6 @@ pub enum Refusal {
     /// Not a member of an initialised cluster.
     #[error("node {0} is not a member of this cluster")]
     NotMember(u64),
-    /// Overtaken by a later append of the same process.
-    #[error("overtaken by a later append")]
-    Overtaken,
     /// See DESIGN 7a: a leader that lost entries of its own term must not be followed.
     #[error("leader of term {term} has its log end at {theirs:?}, before {here:?}, which it sent in the same term")]
     LostLog {
@@ -190,25 +187,26 @@ impl Guard {
     /// # Errors
     /// [`Refusal`] when this append must not be followed; the inner [`Danger`] when this node must stop.
     pub fn check_append(&self, from: Admitted, append: &wire::Append) -> Result<Result<(), Refusal>, Danger> {
-        if let Err(refusal) = self.in_order(from) {
-            return Ok(Err(refusal));
-        }
-        if let Err(refusal) = lost_log(append, self.wal.last()) {
+        // Read before the append is placed in order: a later append that is written in between is not held against
+        // this one.
+        let here = self.wal.last();
+        if self.is_newest(from)
+            && let Err(refusal) = lost_log(append, here)
+        {
             return Ok(Err(refusal));
         }
         self.compare_skipped(&append.request)?;
         Ok(Ok(()))
     }
 
-    /// Only the newest append of a process says where its log ends now; an older one says nothing.
-    fn in_order(&self, from: Admitted) -> Result<(), Refusal> {
+    /// Only the newest append of a process says where its log ends now. An older one, overtaken on its way, comes
+    /// from the same process and thus from the same log; openraft knows what to do with it.
+    fn is_newest(&self, from: Admitted) -> bool {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(caller) = callers.get_mut(&from.node) else { return Ok(()) };
-        if from.sequence < caller.last_append {
-            return Err(Refusal::Overtaken);
-        }
-        caller.last_append = from.sequence;
-        Ok(())
+        let Some(caller) = callers.get_mut(&from.node) else { return false };
+        let newest = from.sequence >= caller.last_append;
+        caller.last_append = caller.last_append.max(from.sequence);
+        newest
     }
 
     /// openraft skips entries whose log id it holds already. If their content differs, a disk was rolled back and

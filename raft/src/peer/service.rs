@@ -79,7 +79,6 @@ impl PeerService {
                 | Refusal::Misdirected { .. }
                 | Refusal::Certificate { .. }
                 | Refusal::NotMember(_)
-                | Refusal::Overtaken
                 | Refusal::LostLog { .. } => tracing::warn!(caller = name, %refusal, "peer refused"),
             }
             Refused(StatusCode::FORBIDDEN, refusal.to_string())
