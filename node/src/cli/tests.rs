@@ -1,1 +1,79 @@
-//! Tests.
+//! Tests of the command line: what DESIGN 11 promises can be written.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use super::{Cli, Command, output};
+use clap::{CommandFactory as _, Parser as _};
+
+fn accepted(line: &str) -> Cli {
+    Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+#[test]
+fn the_commands_of_the_contract_are_understood() {
+    for line in [
+        "consigner dev",
+        "consigner dev --dir ./d --nodes 5 --base-port 9500 --validators 10 --raw-keys f --tour --network hoodi \
+         --genesis-validators-root 0x4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95 \
+         --follower-requests redirect --config-overlay o.yaml",
+        "consigner run --config consigner.yaml",
+        "consigner run --config c.yaml --dry-run --api-tls-client-ca x --raft-heartbeat 60ms",
+        "consigner run --config-file c.yaml --http-listen-host 0.0.0.0 --http-listen-port 9000 \
+         --http-host-allowlist a,b --network hoodi --logging INFO --logging-format PLAIN --metrics-enabled \
+         --metrics-host 127.0.0.1 --metrics-port 9001 --metrics-host-allowlist a --data-path /d \
+         --idle-connection-timeout-seconds 30",
+        "consigner cluster status --dir d --json",
+        "consigner cluster status --endpoint https://a:1,https://b:2 --ca c --cert d --key e",
+        "consigner cluster init --dir d --member 1,node1,h:1,https://h:2",
+        "consigner history export --dir d --to f",
+        "consigner history export --dir d",
+        "consigner history import --dir d --from f",
+        "consigner bench --dir d --validators 10000 --slots 8 --distinct-roots --json --kills 10",
+        "consigner config check --config c.yaml",
+    ] {
+        accepted(line);
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for line in [
+        "consigner",
+        "consigner run",
+        "consigner run --config c --no-such-flag 1",
+        "consigner cluster status --endpoint https://a:1",
+        "consigner cluster status --dir d --endpoint https://a:1 --ca c --cert d --key e",
+        "consigner cluster init --dir d",
+        "consigner cluster init --dir d --member 1,node1",
+        "consigner history import --dir d",
+        "consigner dev --follower-requests sometimes",
+        "consigner dev --genesis-validators-root 0x12",
+        "consigner bench --connections 0",
+    ] {
+        let error = Cli::try_parse_from(line.split_whitespace()).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}: {error}");
+    }
+}
+
+#[test]
+fn help_has_no_contradictions_and_shows_examples() {
+    Cli::command().debug_assert();
+    for name in ["dev", "cluster", "history", "bench"] {
+        let mut command = Cli::command();
+        let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+        assert!(help.contains("Example"), "{name}");
+    }
+}
+
+#[test]
+fn flags_reach_the_configuration() {
+    let cli = accepted("consigner run --config c --http-listen-port 1 --node-id 7");
+    let Command::Run(run) = cli.command else { panic!("not run") };
+    let flags = format!("{run:?}");
+    assert!(flags.contains("ListenPort") && flags.contains("node.id"), "{flags}");
+}
+
+#[test]
+fn a_table_has_columns() {
+    let rows = [vec!["1".to_owned(), "long name".to_owned()], vec!["22".to_owned()]];
+    assert_eq!(output::table(&["ID", "NAME"], &rows), "ID  NAME\n1   long name\n22");
+}

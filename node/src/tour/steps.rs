@@ -45,8 +45,10 @@ impl Tour {
         match self.kill().await {
             Ok(kill) => {
                 report.step("signing resumes after the leader is killed", judge(&kill));
-                report.step("what was refused stays refused under the new leader", self.double_vote().await);
+                let survivors = self.double_vote_except(Some(kill.leader)).await;
+                report.step("what was refused stays refused by the survivors", survivors);
                 report.step("the killed node comes back", self.back(&kill).await);
+                report.step("what was refused stays refused by every node", self.double_vote().await);
             }
             Err(error) => report.step("signing resumes after the leader is killed", Err(error)),
         }
@@ -107,30 +109,37 @@ impl Tour {
     }
 
     async fn double_vote(&self) -> Seen {
-        self.refused_everywhere(self.chain.attestation(&self.vote(2, 2))).await
+        self.double_vote_except(None).await
+    }
+
+    async fn double_vote_except(&self, dead: Option<u64>) -> Seen {
+        self.refused_everywhere(self.chain.attestation(&self.vote(2, 2)), dead).await
     }
 
     async fn surround(&self) -> Seen {
         let vote = self.vote(2, 1);
         // Its source lies before that of the newest vote, its target behind: it surrounds it.
         let around = Vote { source: vote.source - 1, target: vote.target + 1, ..vote };
-        self.refused_everywhere(self.chain.attestation(&around)).await
+        self.refused_everywhere(self.chain.attestation(&around), None).await
     }
 
     async fn double_block(&self) -> Seen {
         let slot = self.chain.first_slot(self.first_epoch);
         let duty = self.duty(self.chain.block(slot, 1));
         self.verified(&duty, ask(&self.signer.clone().following(true), &duty).await?)?;
-        self.refused_everywhere(self.chain.block(slot, 2)).await
+        self.refused_everywhere(self.chain.block(slot, 2), None).await
     }
 
-    async fn refused_everywhere(&self, body: Bytes) -> Seen {
+    /// By every node but a dead one.
+    async fn refused_everywhere(&self, body: Bytes, dead: Option<u64>) -> Seen {
+        let deployment = Deployment::read(&self.dir).map_err(|error| one_line(&error))?;
         let duty = self.duty(body);
         let mut words = String::new();
-        for node in self.each_node() {
+        for entry in deployment.nodes.iter().filter(|entry| Some(entry.id) != dead || self.nodes == 1) {
+            let node = self.signer.only(&entry.api_url).following(true);
             match ask(&node, &duty).await? {
                 Signed::Refused(reason) => words = reason,
-                other => return Err(format!("{} answered {}", node.endpoints().join(","), told(&other))),
+                other => return Err(format!("{} answered {}", entry.api_url, told(&other))),
             }
         }
         Ok(format!("412 {words}"))

@@ -1,0 +1,149 @@
+//! What the end-to-end tests share: the real binary, free ports, waiting with a deadline.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use consigner_node::client::Deployment;
+use consigner_node::client::signing::{Chain, Duty, Vote};
+use consigner_rules::{Network, PublicKey};
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// A cluster starts in one to two seconds; a machine that builds beside it may take many times that.
+pub const START: Duration = Duration::from_secs(120);
+
+/// DESIGN 11: "exits 0 within 15 s".
+pub const STOP: Duration = Duration::from_secs(15);
+
+/// The binary under test.
+pub fn consigner() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_consigner"))
+}
+
+/// A first port above which all ports of a cluster are free now.
+pub fn free_base_port(nodes: u16) -> u16 {
+    // Tests of one process run side by side, and a port is free again between the look and the start.
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let own = TAKEN.fetch_add(1, Ordering::Relaxed) * 100;
+    // Below the range from which the system gives ports to outgoing connections.
+    let mut base = 10_000 + u16::try_from(std::process::id() % 190).unwrap() * 100 + own;
+    loop {
+        let ports = (0..nodes).flat_map(|node| (0..3).map(move |door| base + node * 10 + door));
+        let taken: Result<Vec<TcpListener>, _> = ports.map(|port| TcpListener::bind(("127.0.0.1", port))).collect();
+        if taken.is_ok() {
+            return base;
+        }
+        base = if base > 31_500 { 10_000 } else { base + 100 };
+    }
+}
+
+/// A running `consigner dev`; killed if the test forgets it.
+pub struct Dev {
+    child: Child,
+    lines: Receiver<String>,
+    /// Everything it printed so far.
+    pub printed: Vec<String>,
+}
+
+impl Dev {
+    pub fn start(dir: &Path, arguments: &[&str]) -> Self {
+        let mut command = consigner();
+        command.arg("dev").arg("--dir").arg(dir).args(arguments).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let stdout = child.stdout.take().unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines, printed: Vec::new() }
+    }
+
+    /// Waits for the first line that begins with `ready`.
+    pub fn until_ready(&mut self) {
+        let until = Instant::now() + START;
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.printed.push(line);
+                    if self.printed.last().unwrap().starts_with("ready") {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("not ready; printed: {:#?}", self.printed)
+                }
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        consigner_node::dev::signal_pid(self.child.id(), signal);
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self, deadline: Duration) -> ExitStatus {
+        let status = eventually("the end of dev", deadline, || self.child.try_wait().unwrap());
+        self.printed.extend(self.lines.iter());
+        status
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // The nodes stop with their supervisor.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Looks until there is something to see.
+pub fn eventually<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + deadline;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < until, "{what} did not happen within {deadline:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a process is there (a zombie is not).
+pub fn alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z')))
+}
+
+pub fn deployment(dir: &Path) -> Deployment {
+    Deployment::read(dir).unwrap()
+}
+
+pub fn mainnet() -> Chain {
+    let network = Network::by_name("mainnet").unwrap();
+    let root = network.genesis_validators_root().unwrap();
+    Chain::new(network, root)
+}
+
+/// An attestation of mainnet's newest fork.
+pub fn attestation(chain: &Chain, key: PublicKey, step: u64, head: u64) -> Duty {
+    let target = chain.newest_fork_epoch() + 10 + step;
+    let vote = Vote { slot: chain.first_slot(target), source: target - 1, target, head };
+    Duty { public_key: key, body: chain.attestation(&vote) }
+}
+
+/// Runs a command to its end; its exit code, stdout, stderr.
+pub fn output(arguments: &[&str]) -> (i32, String, String) {
+    let output = consigner().args(arguments).output().unwrap();
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
