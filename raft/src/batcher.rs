@@ -6,6 +6,7 @@
 //! In: commands, each with somebody who waits. Out: one outcome each, or a failure that says that the outcome is
 //! unknown. Deliberately absent: retries; the caller knows whether it still wants an answer.
 
+use crate::cluster::OnFatal;
 use crate::machine::Shared;
 use crate::peer::wire::Failure;
 use crate::typ::{Proposal, Raft, TypeConfig};
@@ -50,12 +51,12 @@ pub struct Batcher {
 
 impl Batcher {
     /// Starts the batcher.
-    pub fn start(raft: Raft, shared: Arc<Shared>) -> Self {
+    pub fn start(raft: Raft, shared: Arc<Shared>, on_fatal: &OnFatal) -> Self {
         // Unbounded in form only: every job holds one of `waiting`.
         let (jobs, queue) = mpsc::unbounded_channel();
         let slots = Arc::new(Semaphore::new(SLOTS));
         let worker = Worker { raft, shared, slots: Arc::clone(&slots), queue, lanes: Lanes::default() };
-        tokio::spawn(worker.run());
+        crate::supervise("batcher", on_fatal, worker.run());
         Self { jobs, waiting: Arc::new(Semaphore::new(WAITING_MAX)), slots }
     }
 

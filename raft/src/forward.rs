@@ -3,6 +3,7 @@
 //! In: intents, each with somebody who waits. Out: the leader's verdicts, or a failure. Deliberately absent: HTTP
 //! proxying; this node computed the root and will sign, the leader only orders.
 
+use crate::cluster::OnFatal;
 use crate::peer::link::Links;
 use crate::peer::wire::{self, Failure};
 use crate::types::Member;
@@ -37,10 +38,10 @@ pub struct Forwarder {
 
 impl Forwarder {
     /// Starts the forwarder.
-    pub fn start(links: Arc<Links>) -> Self {
+    pub fn start(links: Arc<Links>, on_fatal: &OnFatal) -> Self {
         // Unbounded in form only: every job holds one of `waiting`.
         let (jobs, queue) = mpsc::unbounded_channel();
-        tokio::spawn(run(links, queue));
+        crate::supervise("forwarder", on_fatal, run(links, queue));
         Self { jobs, waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 

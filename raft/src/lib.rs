@@ -38,6 +38,18 @@ pub use peer::service::PeerService;
 pub use recover::OpenError;
 pub use types::{Leadership, Member, NodeStatus, Role, Timing};
 
+/// Runs a task without which the node must not live on: a panic in it stops the node.
+fn supervise(name: &'static str, on_fatal: &OnFatal, task: impl Future<Output = ()> + Send + 'static) {
+    let on_fatal = OnFatal::clone(on_fatal);
+    tokio::spawn(async move {
+        if let Err(ended) = tokio::spawn(task).await
+            && ended.is_panic()
+        {
+            on_fatal(&format!("the task \"{name}\" panicked"));
+        }
+    });
+}
+
 /// An error with all its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

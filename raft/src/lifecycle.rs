@@ -81,8 +81,8 @@ impl Cluster {
             member: options.member,
             lease: Lease::new(options.timing.lease),
             timing: options.timing,
-            batcher: Batcher::start(raft.clone(), Arc::clone(&shared)),
-            forwarder: Forwarder::start(Arc::clone(&links)),
+            batcher: Batcher::start(raft.clone(), Arc::clone(&shared), &options.on_fatal),
+            forwarder: Forwarder::start(Arc::clone(&links), &options.on_fatal),
             guard: Guard::new(me, Arc::clone(&wal), Arc::clone(&shared)),
             raft,
             wal,
@@ -99,10 +99,16 @@ impl Cluster {
     }
 
     fn spawn_tasks(&self) {
-        let tasks = &self.inner.tasks;
-        tokio::spawn(tasks.clone().run_until_cancelled_owned(keep_lease(self.clone())));
-        tokio::spawn(tasks.clone().run_until_cancelled_owned(publish_metrics(self.clone())));
-        tokio::spawn(tasks.clone().run_until_cancelled_owned(watch_raft(self.clone())));
+        self.spawn_task("lease", keep_lease(self.clone()));
+        self.spawn_task("metrics", publish_metrics(self.clone()));
+        self.spawn_task("raft watch", watch_raft(self.clone()));
+    }
+
+    fn spawn_task(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let until = self.inner.tasks.clone();
+        crate::supervise(name, &self.inner.on_fatal, async move {
+            until.run_until_cancelled(task).await;
+        });
     }
 
     /// Asks openraft to stand for election; a leader that stops asks its best follower.
@@ -275,6 +281,10 @@ async fn watch_raft(cluster: Cluster) {
             return;
         }
         if metrics.changed().await.is_err() {
+            // The core is gone without a word: it panicked.
+            if !cluster.inner.stopping.load(Ordering::Relaxed) {
+                (cluster.inner.on_fatal)("raft's core ended unexpectedly");
+            }
             return;
         }
     }

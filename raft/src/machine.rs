@@ -16,6 +16,7 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io::Cursor;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
@@ -115,6 +116,15 @@ impl Machine {
         (self.parts.on_fatal)(&format!("{what}: {}", crate::chain(error)));
     }
 
+    /// A panic in `apply` is a bug that the next entry must not be built upon.
+    fn apply_or_stop(&self, entry: &Entry) -> Result<Answer, StorageError> {
+        let applied = std::panic::catch_unwind(AssertUnwindSafe(|| self.apply_entry(entry)));
+        applied.unwrap_or_else(|_| {
+            (self.parts.on_fatal)(&format!("applying entry {} panicked", entry.log_id));
+            Err(StorageIOError::apply(entry.log_id, &Panicked).into())
+        })
+    }
+
     /// Applies one entry and answers its outcomes.
     fn apply_entry(&self, entry: &Entry) -> Result<Answer, StorageError> {
         let mut applied = self.shared.lock_write();
@@ -175,6 +185,11 @@ enum InstallError {
     #[error("the state store cannot take the snapshot")]
     Store(#[from] consigner_storage::state::StateError),
 }
+
+/// `apply` panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("apply panicked")]
+struct Panicked;
 
 /// A node whose state differs from the proposer's at the same index (invariant S8) must stop.
 #[derive(Debug, thiserror::Error)]
@@ -241,7 +256,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        entries.into_iter().map(|entry| self.apply_entry(&entry)).collect()
+        entries.into_iter().map(|entry| self.apply_or_stop(&entry)).collect()
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
