@@ -215,3 +215,33 @@ fn answers(verdict: &Verdict, intent: &SignIntent) -> bool {
 fn unavailable(reason: &str) -> AuthorizeError {
     AuthorizeError::Unavailable { reason: reason.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consigner_rules::PublicKey;
+
+    #[test]
+    fn a_verdict_on_another_root_answers_nothing() {
+        let intent = SignIntent {
+            request_id: RequestId([1; 16]),
+            public_key: PublicKey([2; 48]),
+            duty: AgreedDuty::Block { slot: 3 },
+            signing_root: Root([4; 32]),
+            peer: "client".to_owned(),
+            policy_version: 1,
+        };
+        let verdict = Verdict {
+            request_id: intent.request_id,
+            public_key: intent.public_key,
+            duty: intent.duty,
+            signing_root: intent.signing_root,
+            ruling: Ruling::Safe,
+        };
+        assert!(answers(&verdict, &intent));
+        assert!(!answers(&Verdict { signing_root: Root([5; 32]), ..verdict.clone() }, &intent));
+        assert!(!answers(&Verdict { request_id: RequestId([5; 16]), ..verdict.clone() }, &intent));
+        assert!(!answers(&Verdict { public_key: PublicKey([5; 48]), ..verdict.clone() }, &intent));
+        assert!(!answers(&Verdict { duty: AgreedDuty::Block { slot: 4 }, ..verdict }, &intent));
+    }
+}
