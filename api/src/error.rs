@@ -11,7 +11,7 @@ use consigner_keys::SignError;
 use consigner_raft::{AuthorizeError, InitialiseError, ProposeError, Unavailable};
 use consigner_rules::interchange::InterchangeError;
 use consigner_rules::{ParseError, PublicKey, Root, Violation};
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use std::error::Error;
@@ -148,6 +148,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
+        let leaves_body = matches!(self, Self::Body(BodyError::TooLarge { .. }));
         let location = self.location();
         if status == StatusCode::TEMPORARY_REDIRECT && location.is_none() {
             tracing::error!(error = ?self, "the leader's advertised API URL is not usable");
@@ -158,6 +159,10 @@ impl IntoResponse for ApiError {
         headers.insert(CONTENT_TYPE, JSON);
         if let Some(location) = location {
             headers.insert(LOCATION, location);
+        }
+        if leaves_body {
+            // What is left of the body is thrown away for a while only; no request can follow it on this connection.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);

@@ -4,8 +4,8 @@
 
 use super::*;
 use axum::body::Body;
-use http::header::{ALLOW, HOST, RETRY_AFTER};
-use http::{HeaderMap, Method, Request};
+use http::header::{ALLOW, CONNECTION, HOST, RETRY_AFTER};
+use http::{HeaderMap, Method, Request, Version};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -17,6 +17,7 @@ fn routes() -> Router {
     let routes = Router::new()
         .route("/echo/{word}", get(async |axum::extract::Path(word): axum::extract::Path<String>| word))
         .route("/panic", get(async || -> &'static str { panic!("the handler's own message") }))
+        .route("/large", get(async || ApiError::Body(admission::BodyError::TooLarge { bytes_max: 1 })))
         .merge(never)
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
@@ -93,4 +94,14 @@ async fn an_endpoint_that_never_answers_is_given_up() {
     let (status, headers, body) = get_local("/never").await;
     assert_eq!((status, sentence(&body).as_str()), (503, "no answer within 3 s; try again"));
     assert_eq!(headers[RETRY_AFTER], "1");
+}
+
+#[tokio::test]
+async fn a_refused_body_ends_its_connection_where_connections_carry_one_request_at_a_time() {
+    for (version, closes) in [(Version::HTTP_11, true), (Version::HTTP_2, false)] {
+        let request = Request::builder().uri("/large").version(version).header(HOST, "localhost");
+        let response = routes().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 413);
+        assert_eq!(response.headers().contains_key(CONNECTION), closes, "{version:?}");
+    }
 }

@@ -10,7 +10,7 @@ use consigner_gate::{Door, DoorConfig, DoorLimits};
 use consigner_keys::development::interop_secret;
 use consigner_rules::{Network, Root};
 use http::Method;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST};
 use serde_json::json;
 use support::{LONG, Node, sign_path};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +61,7 @@ async fn a_client_that_sends_too_much_sees_413_and_not_a_broken_connection() {
     let client = node.site.pki.https("client");
     let answer = client.request(Method::POST, &url, &[], Bytes::from(vec![b' '; 20 << 20]), LONG).await.unwrap();
     assert_eq!(answer.status.as_u16(), 413);
+    assert_eq!(answer.headers[CONNECTION], "close", "no request may follow an unread body");
     let foreign = [(HOST, "evil.example".parse().unwrap())];
     let answer = client.request(Method::POST, &url, &foreign, Bytes::new(), LONG).await.unwrap();
     assert_eq!(answer.status.as_u16(), 403, "{:?}", answer.body);

@@ -148,7 +148,8 @@ async fn drain(mut body: Body, place: OwnedSemaphorePermit) {
         let mut seen = 0;
         while let Some(Ok(frame)) = body.frame().await {
             seen += frame.data_ref().map_or(0, Bytes::len);
-            if seen > DRAIN_BYTES_MAX {
+            // A body of known length is over with its last byte; hyper may report the end much later.
+            if seen > DRAIN_BYTES_MAX || body.is_end_stream() {
                 break;
             }
         }

@@ -8,6 +8,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use consigner_gate::{HostAllowlist, Peer};
 use futures::FutureExt as _;
+use http::Version;
+use http::header::CONNECTION;
 use http::request::Parts;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -25,16 +27,20 @@ pub(crate) async fn admit(State(hosts): State<Arc<HostAllowlist>>, request: Requ
     if let Some(uri) = normalised(&parts.uri) {
         parts.uri = uri;
     }
-    let method = parts.method.clone();
+    let (method, version) = (parts.method.clone(), parts.version);
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.addr);
     parts.extensions.insert(asked.clone());
     // After a panic nothing of the request is used again, and what endpoints share survives one: locks are held over
     // reads and single assignments only.
     let answered = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind().await;
-    let response = answered.unwrap_or_else(|panic| {
+    let mut response = answered.unwrap_or_else(|panic| {
         tracing::error!(%method, path = asked.0.path(), panic = message(&*panic), "a request handler panicked");
         ApiError::Internal.into_response()
     });
+    if version >= Version::HTTP_2 {
+        // RFC 9113, 8.2.2: connections are not managed by headers there.
+        response.headers_mut().remove(CONNECTION);
+    }
     tracing::debug!(
         %method,
         path = asked.0.path(),
