@@ -231,8 +231,9 @@ impl Disk for SimDisk {
             found => found?,
         });
         let mut world = self.world();
-        let taken = world.locks.insert(path.to_path_buf());
-        let lock = SimLock { disk: self.clone(), path: path.to_path_buf(), life: world.life };
-        Ok(taken.then(|| Box::new(lock) as Box<dyn DiskLock>))
+        if !world.locks.insert(path.to_path_buf()) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(SimLock { disk: self.clone(), path: path.to_path_buf(), life: world.life })))
     }
 }
