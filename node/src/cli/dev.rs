@@ -98,7 +98,13 @@ pub async fn main(args: DevArgs) -> Exit {
     match dev::run(options).await {
         Ok(Ended::Well) => Exit::Done,
         Ok(Ended::Badly) => Exit::Failed,
-        Err(error @ (DevError::Usage(_) | DevError::OtherCluster { .. } | DevError::Overlay { .. })) => {
+        Err(
+            error @ (DevError::Usage(_)
+            | DevError::OtherCluster { .. }
+            | DevError::Overlay { .. }
+            | DevError::Chain(_)
+            | DevError::RawKeys(_)),
+        ) => {
             let _failed = fail(&error);
             Exit::Usage
         }

@@ -1,13 +1,15 @@
 //! The only place of this crate that prints: lines for people and scripts on stdout, complaints on stderr.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a command prints is its product")]
+//!
+//! A reader that closed its end (`consigner dev | head -1`) must not end the command, so write errors are dropped.
 
 use std::io::Write as _;
 
 /// One line of a command's product.
 pub fn line(text: &str) {
-    println!("{text}");
-    // A pipe is block-buffered by nobody here, but a reader of `dev` waits for single lines.
-    let _closed_by_the_reader = std::io::stdout().flush();
+    let mut stdout = std::io::stdout().lock();
+    let written = writeln!(stdout, "{text}");
+    // A reader of `dev` waits for single lines.
+    let _closed_by_the_reader = written.and_then(|()| stdout.flush());
 }
 
 /// One line of progress of `consigner dev`; never begins with `ready`, which scripts wait for.
@@ -17,7 +19,7 @@ pub fn say(text: &str) {
 
 /// One line on stderr.
 pub fn complain(text: &str) {
-    eprintln!("consigner: {text}");
+    let _closed_by_the_reader = writeln!(std::io::stderr().lock(), "consigner: {text}");
 }
 
 /// A table: columns as wide as their widest cell, two spaces between.

@@ -104,10 +104,10 @@ pub async fn kill_leader(dir: &Path, mut duty: impl FnMut() -> Duty) -> Result<K
 /// Not in time.
 pub async fn until_back(dir: &Path, id: u64, pid: u32) -> Result<Duration, FaultError> {
     let begun = Instant::now();
+    let admin = Deployment::read(dir)?.admin()?;
     loop {
-        let deployment = Deployment::read(dir)?;
-        let restarted = deployment.node(id).is_some_and(|node| node.pid != pid);
-        if restarted && all_ready(&deployment).await? {
+        let restarted = Deployment::read(dir)?.node(id).is_some_and(|node| node.pid != pid);
+        if restarted && all_ready(&admin).await {
             return Ok(begun.elapsed());
         }
         if begun.elapsed() > PATIENCE {
@@ -117,14 +117,13 @@ pub async fn until_back(dir: &Path, id: u64, pid: u32) -> Result<Duration, Fault
     }
 }
 
-async fn all_ready(deployment: &Deployment) -> Result<bool, CallError> {
-    let admin = deployment.admin()?;
+async fn all_ready(admin: &ClusterClient) -> bool {
     for endpoint in admin.endpoints() {
         if admin.only(endpoint).probe("/ready", PROBE).await != Some(StatusCode::OK) {
-            return Ok(false);
+            return false;
         }
     }
-    Ok(true)
+    true
 }
 
 /// The applied index and digest that all nodes share, once they do.

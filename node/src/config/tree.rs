@@ -3,6 +3,7 @@
 //! In: text. Out: a [`Tree`] whose scalars are still text, so that `cluster.id: 12345678901234567890123456789012` and
 //! `0x..` stay what the operator wrote and are parsed once, by the key's own form. Deliberately absent: anchors,
 //! aliases, tags and several documents; a configuration that needs them is refused.
+#![expect(clippy::wildcard_enum_match_arm, reason = "every event of YAML that is not named is refused")]
 
 use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};

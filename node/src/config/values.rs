@@ -38,11 +38,8 @@ pub fn host_port(text: &str) -> Option<String> {
 pub fn https_url(text: &str) -> Option<String> {
     let url = text.strip_suffix('/').unwrap_or(text);
     let authority = url.strip_prefix("https://")?;
-    let with_port = if authority.rsplit_once(':').is_some_and(|(host, _)| !host.is_empty() && !host.ends_with(':')) {
-        authority.to_owned()
-    } else {
-        format!("{authority}:443")
-    };
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.chars().all(|c| c.is_ascii_digit()));
+    let with_port = if has_port { authority.to_owned() } else { format!("{authority}:443") };
     host_port(&with_port).map(|_| url.to_owned())
 }
 

@@ -17,7 +17,10 @@ pub use supervisor::Supervisor;
 
 use crate::cli::output::say;
 use crate::client::CallError;
+use crate::config::NetworkConfig;
 use crate::config::tree::{Tree, TreeError};
+use crate::serve::import::{ImportError, raw_secrets};
+use crate::serve::network::{self, ChainError};
 use consigner_keys::LocalSealer;
 use consigner_rules::primitives::Root;
 use rustix::fs::{FlockOperation, flock};
@@ -92,6 +95,12 @@ pub enum DevError {
         /// Where and what.
         source: TreeError,
     },
+    /// The chain is not known.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The file of `--raw-keys`.
+    #[error(transparent)]
+    RawKeys(#[from] ImportError),
     /// Certificates.
     #[error(transparent)]
     Certificate(#[from] crate::certs::CertificateError),
@@ -166,6 +175,7 @@ fn prepare(options: &DevOptions) -> Result<Prepared, DevError> {
     let layout = Layout::open(&options.dir).map_err(io(&format!("directory {}", options.dir.display())))?;
     let lock = lock(&layout)?;
     let plan = plan(options, &layout)?;
+    check(options, &plan)?;
     let names: Vec<String> = (1..=plan.nodes).map(node_name).collect();
     layout.certificates().ensure(names.iter().map(String::as_str))?;
     if !layout.sealing_key().exists() {
@@ -177,6 +187,16 @@ fn prepare(options: &DevOptions) -> Result<Prepared, DevError> {
     }
     layout.write_plan(&plan).map_err(io("dev.json"))?;
     Ok(Prepared { layout, plan, _lock: lock })
+}
+
+/// What every node would refuse, said once and before any of them starts.
+fn check(options: &DevOptions, plan: &Plan) -> Result<(), DevError> {
+    let (name_or_file, genesis_validators_root) = (plan.network.clone(), plan.genesis_validators_root);
+    network::load(&NetworkConfig { name_or_file, genesis_validators_root })?;
+    if let Some(file) = &options.raw_keys {
+        raw_secrets(file)?;
+    }
+    Ok(())
 }
 
 fn lock(layout: &Layout) -> Result<File, DevError> {

@@ -4,6 +4,7 @@ use super::child::{Running, last_words};
 use super::layout::Layout;
 use super::say;
 use crate::client::Deployment;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -69,9 +70,7 @@ async fn keep(shared: Arc<Shared>, id: u64, mut running: Running) {
             ended = running.wait() => ended,
             () = shared.stop.cancelled() => return stop(id, running).await,
         };
-        let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
-        let words = last_words(&shared.layout, id).map(|words| format!("; its log ends with: {words}"));
-        say(&format!("node {id} (pid {}) ended: {how}{}", running.pid, words.unwrap_or_default()));
+        say(&format!("node {id} (pid {}) ended: {}", running.pid, obituary(&shared.layout, id, ended)));
         running = loop {
             tokio::select! {
                 () = tokio::time::sleep(RESTART_PAUSE) => {}
@@ -84,6 +83,18 @@ async fn keep(shared: Arc<Shared>, id: u64, mut running: Running) {
         };
         say(&format!("node {id} runs again, pid {}", running.pid));
         shared.publish(id, running.pid);
+    }
+}
+
+/// How a node ended; a node that gave up by itself said why in its log.
+fn obituary(layout: &Layout, id: u64, ended: std::io::Result<ExitStatus>) -> String {
+    match ended {
+        Ok(status) if status.code().is_some_and(|code| code != 0) => {
+            let words = last_words(layout, id).map(|words| format!(", its log ends with: {words}"));
+            format!("{status}{}", words.unwrap_or_default())
+        }
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
     }
 }
 

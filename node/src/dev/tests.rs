@@ -134,3 +134,19 @@ fn cluster_json_has_the_shape_of_the_contract() {
         assert!(Path::new(value[key].as_str().unwrap()).is_absolute(), "{key}");
     }
 }
+
+#[test]
+fn what_every_node_would_refuse_is_said_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw_keys = dir.path().join("raw");
+    std::fs::write(&raw_keys, "# fine\n\nnot hexadecimal\n").unwrap();
+    let network = dir.path().join("network.yaml");
+    std::fs::write(&network, "PRESET_BASE: minimal\nSECONDS_PER_SLOT: 6\nGENESIS_FORK_VERSION: 0x00000001\n").unwrap();
+    let refused = |options: DevOptions| prepare(&options).err().map(|error| crate::report::one_line(&error));
+    let bad_key = refused(DevOptions { raw_keys: Some(raw_keys.clone()), ..options(dir.path()) }).unwrap();
+    assert!(bad_key.starts_with(&format!("{}:3: a secret key is", raw_keys.display())), "{bad_key}");
+    assert!(!bad_key.contains("not hexadecimal"), "a line may be a secret: {bad_key}");
+    let other = tempfile::tempdir().unwrap();
+    let no_root = DevOptions { network: Some(network.display().to_string()), ..options(other.path()) };
+    assert!(refused(no_root).unwrap().contains("set genesis-validators-root"));
+}

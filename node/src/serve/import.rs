@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Keys proposed at one time: about 250 bytes each, so a batch is half of what one entry may hold.
 const BATCH: usize = 500;
@@ -191,25 +192,30 @@ impl From<ImportError> for Interruption {
 fn wanted(config: &ImportConfig) -> Result<Wanted, ImportError> {
     let mut secrets: Vec<SecretKey> = (0..config.interop_count).map(interop_secret).collect();
     if let Some(path) = &config.raw_keys_file {
-        let text = read(path)?;
-        for (position, line) in text.lines().enumerate() {
-            let line_text = line.trim();
-            if line_text.is_empty() || line_text.starts_with('#') {
-                continue;
-            }
-            let secret = line_text.parse().map_err(|source| ImportError::Secret {
-                path: path.clone(),
-                line: position + 1,
-                source,
-            })?;
-            secrets.push(secret);
-        }
+        secrets.extend(raw_secrets(path)?);
     }
     Ok(Wanted { keys: secrets.into_iter().map(|secret| (secret.public_key(), secret)).collect() })
 }
 
-fn read(path: &Path) -> Result<String, ImportError> {
-    std::fs::read_to_string(path).map_err(|source| ImportError::File { path: path.to_owned(), source })
+/// The secrets of a file: hexadecimal, one per line; empty lines and lines that begin with `#` are passed over.
+///
+/// # Errors
+/// [`ImportError::File`], or [`ImportError::Secret`] with the line's number.
+pub fn raw_secrets(path: &Path) -> Result<Vec<SecretKey>, ImportError> {
+    let text = read(path)?;
+    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|(position, line)| {
+            let bad = |source| ImportError::Secret { path: path.to_owned(), line: position + 1, source };
+            line.parse().map_err(bad)
+        })
+        .collect()
+}
+
+/// The text is erased when dropped.
+fn read(path: &Path) -> Result<Zeroizing<String>, ImportError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ImportError::File { path: path.to_owned(), source })?;
+    Ok(Zeroizing::new(text))
 }
 
 /// Names what was imported without telling it: a hash of the count and of the file.

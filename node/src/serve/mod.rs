@@ -19,7 +19,7 @@ pub mod telemetry;
 
 use crate::config::{ApiConfig, Config, FollowerRequests, TlsFiles};
 use consigner_api::{App, ClientPolicy, Limits};
-use consigner_gate::door::{Door, DoorConfig, DoorLimits};
+use consigner_gate::door::{Door, DoorConfig, DoorCounters, DoorLimits};
 use consigner_gate::tls::{ALPN_API, ALPN_PEER, client_config};
 use consigner_gate::{ClientTls, DoorError, ReloadableTls, ServerTls, TlsError};
 use consigner_keys::{Keyring, KeyringOptions, LocalSealer};
@@ -257,7 +257,8 @@ async fn open_doors(
         limits: DoorLimits::peer(),
     })
     .await?;
-    let metrics = serve_metrics(config, app).await?;
+    let watched = vec![("api", api.counters()), ("peer", peer.counters())];
+    let metrics = serve_metrics(config, app, watched).await?;
     let gate = ReadyGate::new(consigner_api::router(app.clone()), readiness.clone());
     let (api_stop, peer_stop) = (CancellationToken::new(), CancellationToken::new());
     let api = Serving { stop: api_stop.clone(), task: tokio::spawn(api.serve(gate, api_stop)) };
@@ -265,7 +266,11 @@ async fn open_doors(
     Ok(Doors { api, peer, metrics })
 }
 
-async fn serve_metrics(config: &Config, app: &Arc<App>) -> Result<Option<Serving>, ServeError> {
+async fn serve_metrics(
+    config: &Config,
+    app: &Arc<App>,
+    doors: Vec<(&'static str, Arc<DoorCounters>)>,
+) -> Result<Option<Serving>, ServeError> {
     let Some(metrics) = &config.metrics else { return Ok(None) };
     let door = Door::bind(DoorConfig {
         name: "metrics".to_owned(),
@@ -277,8 +282,13 @@ async fn serve_metrics(config: &Config, app: &Arc<App>) -> Result<Option<Serving
     .await?;
     let handle = telemetry::recorder();
     consigner_api::describe_metrics();
+    telemetry::describe();
     let app = app.clone();
-    let before = Arc::new(move || consigner_api::record_gauges(&app));
+    let before = Arc::new(move || {
+        consigner_api::record_gauges(&app);
+        telemetry::record_keyring(&app.keyring);
+        doors.iter().for_each(|(door, counters)| telemetry::record_door(door, counters));
+    });
     let stop = CancellationToken::new();
     tokio::spawn(stop.clone().run_until_cancelled_owned(upkeep(handle.clone())));
     let service = MetricsService::new(handle, metrics.host_allowlist.clone(), before);

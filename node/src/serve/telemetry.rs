@@ -1,11 +1,13 @@
 //! Prometheus metrics: the recorder of the process and the plain door on which they are read.
 
 use bytes::Bytes;
-use consigner_gate::HostAllowlist;
+use consigner_gate::{DoorCounters, HostAllowlist};
+use consigner_keys::Keyring;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -31,6 +33,43 @@ pub fn recorder() -> PrometheusHandle {
         handle
     };
     RECORDER.get_or_init(install).clone()
+}
+
+const CONNECTIONS_OPEN: &str = "consigner_door_connections_open";
+const CONNECTIONS: &str = "consigner_door_connections_total";
+const HANDSHAKES_FAILED: &str = "consigner_door_handshakes_failed_total";
+const REFUSED_FULL: &str = "consigner_door_refused_full_total";
+const CUT: &str = "consigner_door_connections_cut_total";
+const SIGNING_QUEUE: &str = "consigner_signing_queue";
+const MEMORY_LOCKED: &str = "consigner_key_memory_locked";
+
+/// Registers the help texts of what this crate counts.
+pub fn describe() {
+    describe_gauge!(CONNECTIONS_OPEN, "Connections open now, those in a handshake included, by door");
+    describe_counter!(CONNECTIONS, "Connections let past the cap, by door");
+    describe_counter!(HANDSHAKES_FAILED, "Callers turned away during the handshake, by door");
+    describe_counter!(REFUSED_FULL, "Connections closed at once because a cap was reached, by door");
+    describe_counter!(CUT, "Connections cut because they were slow or stuck, by door");
+    describe_gauge!(SIGNING_QUEUE, "Permits that wait for a signing thread");
+    describe_gauge!(MEMORY_LOCKED, "1 while all secrets lie in locked memory");
+    describe_counter!("consigner_keys_not_opened_total", "Sealed keys of the cluster that this node cannot open");
+}
+
+/// What a door has seen.
+#[expect(clippy::cast_precision_loss, reason = "connections at one time are far fewer than 2^52")]
+pub fn record_door(door: &'static str, counters: &DoorCounters) {
+    gauge!(CONNECTIONS_OPEN, "door" => door).set(counters.open() as f64);
+    counter!(CONNECTIONS, "door" => door).absolute(counters.accepted());
+    counter!(HANDSHAKES_FAILED, "door" => door).absolute(counters.handshakes_failed());
+    counter!(REFUSED_FULL, "door" => door).absolute(counters.refused_full());
+    counter!(CUT, "door" => door).absolute(counters.cut());
+}
+
+/// How the keyring stands.
+#[expect(clippy::cast_precision_loss, reason = "the queue is bounded far below 2^52")]
+pub fn record_keyring(keyring: &Keyring) {
+    gauge!(SIGNING_QUEUE).set(keyring.queued() as f64);
+    gauge!(MEMORY_LOCKED).set(f64::from(u8::from(keyring.is_memory_locked())));
 }
 
 /// Sets gauges before a scrape.

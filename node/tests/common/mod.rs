@@ -6,7 +6,7 @@ use consigner_node::client::signing::{Chain, Duty, Vote};
 use consigner_rules::{Network, PublicKey};
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -46,6 +46,7 @@ pub struct Dev {
     lines: Receiver<String>,
     /// Everything it printed so far.
     pub printed: Vec<String>,
+    dir: PathBuf,
 }
 
 impl Dev {
@@ -62,7 +63,7 @@ impl Dev {
                 }
             }
         });
-        Self { child, lines, printed: Vec::new() }
+        Self { child, lines, printed: Vec::new(), dir: dir.to_owned() }
     }
 
     /// Waits for the first line that begins with `ready`.
@@ -87,6 +88,20 @@ impl Dev {
         consigner_node::dev::signal_pid(self.child.id(), signal);
     }
 
+    /// What it and its nodes said, for a test that failed.
+    #[expect(clippy::print_stderr, reason = "a failed test explains itself")]
+    fn tell(&mut self) {
+        self.printed.extend(self.lines.try_iter());
+        eprintln!("dev printed: {:#?}", self.printed);
+        for node in 1..=7 {
+            if let Ok(log) = std::fs::read_to_string(self.dir.join(format!("node{node}/log"))) {
+                let lines: Vec<&str> = log.lines().collect();
+                let tail = &lines[lines.len().saturating_sub(60)..];
+                eprintln!("the end of the log of node {node}:\n{}", tail.join("\n"));
+            }
+        }
+    }
+
     /// Waits for its end.
     pub fn ended(&mut self, deadline: Duration) -> ExitStatus {
         let status = eventually("the end of dev", deadline, || self.child.try_wait().unwrap());
@@ -97,6 +112,9 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         // The nodes stop with their supervisor.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
@@ -104,6 +122,7 @@ impl Drop for Dev {
 }
 
 /// Looks until there is something to see.
+#[expect(clippy::disallowed_methods, reason = "the pause between two looks at a condition, in a plain thread")]
 pub fn eventually<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + deadline;
     loop {
