@@ -1,1 +1,31 @@
-//! chaos
+//! `consigner-chaos-tests`: breaks a real cluster and judges it from outside.
+//!
+//! ```text
+//! scenario -> cluster  (consigner dev: three processes)        faults  kill -9, SIGSTOP, all at once
+//!          -> storm    (conflicting requests to all nodes) --> oracle  every request, every byte of every answer
+//!                                                          <-- oracle  signatures, exports, states  -> invariants
+//! ```
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`binary`] | finding and building the `consigner` that is tested |
+//! | [`cluster`] | a cluster of `consigner dev`, its processes by exact id |
+//! | [`storm`] | seeded requests: conflicting, surrounding, identical, stale |
+//! | [`faults`] | one file per fault |
+//! | [`oracle`] | what was asked and answered, and what is computed from it; never a log line |
+//! | [`invariants`] | one file per invariant of the design: evidence in, violations out |
+//! | [`scenario`] | the runs that have a name |
+//! | [`report`] | what a run found, for people and for scripts |
+//!
+//! In: a seed and the name of a scenario. Out: a report. Deliberately absent: any trust in what the cluster says about
+//! itself, and any import of the crates that make up a node but the rules (for signing roots) and BLS verification.
+
+pub mod binary;
+pub mod cluster;
+pub mod faults;
+pub mod invariants;
+pub mod oracle;
+pub mod report;
+pub mod rng;
+pub mod scenario;
+pub mod storm;

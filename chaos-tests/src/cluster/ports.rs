@@ -1,0 +1,82 @@
+//! Free ports for one cluster, and one cluster at a time.
+//!
+//! In: nothing. Out: a base port whose `base..base+22` a cluster of three can take; a turn. Test binaries of several
+//! checkouts may run on one machine, hence the lock file in the system's directory for temporary files.
+
+use crate::rng::Rng;
+use std::fs::{File, TryLockError};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Below the range that Linux gives to outgoing connections (32768 up), above well-known services.
+const FIRST: u16 = 20_000;
+
+/// Distance between the bases that are tried; more than a cluster takes.
+const STEP: u16 = 30;
+
+/// How many bases there are.
+const BASES: u16 = 400;
+
+/// Offsets that a cluster of three listens on: API, peers and metrics of each node.
+const OFFSETS: [u16; 9] = [0, 1, 2, 10, 11, 12, 20, 21, 22];
+
+/// All scenarios of another run, twice over.
+const TURN_DEADLINE: Duration = Duration::from_secs(1200);
+
+/// How often the lock is tried.
+const TURN_POLL: Duration = Duration::from_millis(200);
+
+/// A base port that was free a moment ago; where the search begins differs from process to process.
+#[must_use]
+pub fn free_base() -> Option<u16> {
+    let begin = Rng::new(u64::from(std::process::id())).below(u64::from(BASES));
+    let begin = u16::try_from(begin).unwrap_or_default();
+    (0..BASES).map(|step| FIRST + (begin + step) % BASES * STEP).find(|base| is_free(*base))
+}
+
+fn is_free(base: u16) -> bool {
+    OFFSETS.iter().all(|offset| TcpListener::bind((Ipv4Addr::LOCALHOST, base + offset)).is_ok())
+}
+
+/// The right to run a cluster on this machine, until dropped. The system takes it back from a dead process.
+#[derive(Debug)]
+pub struct Turn {
+    _held: File,
+}
+
+impl Turn {
+    /// Waits for the turn.
+    ///
+    /// # Errors
+    /// The lock file cannot be used, or others took too long.
+    pub async fn wait() -> std::io::Result<Self> {
+        let file = File::options().create(true).append(true).open(lock_file())?;
+        let until = Instant::now() + TURN_DEADLINE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _held: file }),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => tokio::time::sleep(TURN_POLL).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn lock_file() -> PathBuf {
+    std::env::temp_dir().join("consigner-chaos.lock")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_taken_port_moves_the_base() {
+        let base = free_base().unwrap();
+        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, base + 21)).unwrap();
+        assert!(!is_free(base));
+        assert_ne!(free_base().unwrap(), base);
+    }
+}
