@@ -13,7 +13,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test; what it prints is its report"
+    clippy::disallowed_methods,
+    reason = "a test without a runtime: what it prints is its report, its sleeps choose the moment of the cut and poll \
+              conditions that have a deadline"
 )]
 
 mod acks;
