@@ -6,8 +6,8 @@ use super::{DevError, say};
 use crate::cli::output;
 use crate::client::admin;
 use crate::client::{CallError, ClusterClient};
-use http::StatusCode;
-use std::collections::BTreeSet;
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use std::time::{Duration, Instant};
 
 /// How often a node that is not ready is asked again.
@@ -39,7 +39,7 @@ pub async fn until_ready(layout: &Layout, plan: &mut Plan, supervisor: &Supervis
         }
         if explained.elapsed() > EXPLAIN {
             explained = Instant::now();
-            say(&format!("waiting for {}", missing.into_iter().collect::<Vec<_>>().join(", ")));
+            say(&format!("waiting for {}", missing.join("; ")));
         }
         tokio::time::sleep(POLL).await;
     }
@@ -53,12 +53,15 @@ pub async fn until_ready(layout: &Layout, plan: &mut Plan, supervisor: &Supervis
     Ok(())
 }
 
-async fn not_ready(admin: &ClusterClient) -> BTreeSet<String> {
-    let mut missing = BTreeSet::new();
+/// The nodes that are not ready, each with its reason.
+async fn not_ready(admin: &ClusterClient) -> Vec<String> {
+    let mut missing = Vec::new();
     for endpoint in admin.endpoints() {
-        let status = admin.only(endpoint).probe("/ready", PROBE).await;
-        if status != Some(StatusCode::OK) {
-            missing.insert(endpoint.clone());
+        let answer = admin.only(endpoint).call(Method::GET, "/ready", &[], Bytes::new(), PROBE).await;
+        match answer {
+            Ok(answer) if answer.response.status == StatusCode::OK => {}
+            Ok(answer) => missing.push(format!("{endpoint}: {}", answer.message())),
+            Err(error) => missing.push(crate::report::one_line(&error)),
         }
     }
     missing

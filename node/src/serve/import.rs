@@ -113,12 +113,17 @@ impl Importer {
             if missing.is_empty() {
                 break;
             }
-            if self.cluster.leadership() == Leadership::This {
+            // A leader is elected a moment before the cluster has its identity, and without one it takes no keys.
+            let initialised = self.cluster.read(|state| state.identity().is_some());
+            if initialised && self.cluster.leadership() == Leadership::This {
                 let count = missing.len();
                 match self.import(&missing).await {
                     Ok(()) => tracing::info!(count, "development keys imported"),
                     Err(Interruption::Fatal(error)) => return Err(error),
-                    Err(Interruption::Unavailable(error)) => tracing::warn!(%error, "key import goes on later"),
+                    Err(Interruption::Unavailable(error)) => {
+                        tracing::warn!(%error, "key import goes on later");
+                        tokio::time::sleep(POLL).await;
+                    }
                 }
             } else {
                 tokio::time::sleep(POLL).await;

@@ -96,7 +96,10 @@ impl Dev {
         for node in 1..=7 {
             if let Ok(log) = std::fs::read_to_string(self.dir.join(format!("node{node}/log"))) {
                 let lines: Vec<&str> = log.lines().collect();
-                let tail = &lines[lines.len().saturating_sub(60)..];
+                // openraft repeats itself while nodes are slow; what the program itself said comes first.
+                let own = lines.iter().filter(|line| !line.contains(" openraft::"));
+                eprintln!("the log of node {node} without openraft:\n{}", own.copied().collect::<Vec<_>>().join("\n"));
+                let tail = &lines[lines.len().saturating_sub(20)..];
                 eprintln!("the end of the log of node {node}:\n{}", tail.join("\n"));
             }
         }
