@@ -66,7 +66,8 @@ mod tests {
     fn a_process_that_names_the_directory_is_known_until_it_ends() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("fifo-that-never-ends");
-        let mut child = std::process::Command::new("tail").arg("-f").arg("/dev/null").arg(&file).spawn().unwrap();
+        let mut child =
+            std::process::Command::new("tail").arg("-q").arg("-f").arg("/dev/null").arg(&file).spawn().unwrap();
         // Between fork and exec the child still has this program's command line.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
         while !is_of(child.id(), dir.path()) && std::time::Instant::now() < deadline {

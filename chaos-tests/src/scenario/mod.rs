@@ -24,13 +24,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Acknowledged requests between two faults: enough that the cluster is in full swing again.
-const CALM_SUCCESSES: u64 = 300;
+const CALM_SUCCESSES: u64 = 400;
 
 /// A slow machine goes on to the next fault after this time.
-const CALM_MAX: Duration = Duration::from_secs(20);
+const CALM_MAX: Duration = Duration::from_secs(60);
 
 /// How often the number of acknowledged requests is looked at.
 const POLL: Duration = Duration::from_millis(50);
+
+/// Every request and answer of a run that violated something, one line each.
+const HISTORY_FILE: &str = "chaos-history.txt";
 
 /// The runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -145,7 +148,7 @@ pub async fn run(options: &Options) -> Result<Report, RunError> {
     let mut evidence = Evidence::new(nodes, exchanges, seen.exports, seen.statuses, broken.faults);
     evidence.not_healed = broken.not_healed;
     let violations = judge(&evidence);
-    let kept = (!violations.is_empty()).then(|| (cluster.keep_files(), cluster.log_tails()));
+    let kept = (!violations.is_empty()).then(|| keep(&mut cluster, &evidence));
     match cluster.stop().await {
         Ok(status) if status.success() => {}
         Ok(status) => problems.push(format!("consigner dev ended with {status} on SIGTERM")),
@@ -153,6 +156,17 @@ pub async fn run(options: &Options) -> Result<Report, RunError> {
     }
     let facts = RunFacts { options, sent: broken.sent, seconds: begun.elapsed().as_secs_f64(), problems, kept };
     Ok(Report::new(facts, &evidence, violations))
+}
+
+/// Keeps the cluster's files and, beside them, every request and every answer.
+fn keep(cluster: &mut Cluster, evidence: &Evidence) -> (PathBuf, String) {
+    let dir = cluster.keep_files();
+    let lines: Vec<String> = evidence.exchanges.iter().map(ToString::to_string).collect();
+    let hints = match std::fs::write(dir.join(HISTORY_FILE), lines.join("\n")) {
+        Ok(()) => cluster.log_tails(),
+        Err(error) => format!("the history cannot be kept: {error}\n{}", cluster.log_tails()),
+    };
+    (dir, hints)
 }
 
 /// What came of the storm and the faults.
@@ -174,7 +188,7 @@ async fn break_and_heal(
     let mut field = Field { cluster, courier: courier.clone(), watch, faults: Vec::new() };
     let faults = options.scenario.faults(seed);
     let outcome = async {
-        calm(courier, if faults.is_empty() { 5 } else { 1 }).await;
+        calm(courier, if faults.is_empty() { 3 } else { 1 }).await;
         for fault in faults {
             fault.run(&mut field).await?;
             calm(courier, 1).await;

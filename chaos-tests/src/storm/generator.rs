@@ -100,7 +100,7 @@ impl Generator {
             80..90 => self.repeat(validator),
             _ => self.stale(validator),
         };
-        self.to_all_nodes(&messages)
+        self.spread(&messages)
     }
 
     /// One fresh vote that nothing stands against, to one node.
@@ -157,7 +157,7 @@ impl Generator {
         recent.get(self.rng.index(recent.len())).cloned()
     }
 
-    fn to_all_nodes(&mut self, messages: &[Arc<Message>]) -> Vec<Shot> {
+    fn spread(&mut self, messages: &[Arc<Message>]) -> Vec<Shot> {
         let mut shots = Vec::new();
         for message in messages {
             for node in &self.nodes {
