@@ -144,7 +144,10 @@ impl Cluster {
                         return Err(AuthorizeError::Redirect { api_url: member.api_url });
                     }
                     let patience = patience.min(left);
-                    tokio::time::timeout(patience, self.forwarder().ask((id, member), intent.clone(), patience)).await
+                    let ask = self.forwarder().ask((id, member), intent.clone(), patience);
+                    tokio::time::timeout(patience, self.unless_deposed(id, ask))
+                        .await
+                        .map(|asked| asked.unwrap_or(Err(Failure::Unknown)))
                 }
                 Leadership::Unknown => Ok(Err(Failure::Unreachable("no leader is known".to_owned()))),
             };

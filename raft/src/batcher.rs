@@ -26,6 +26,9 @@ const SLOTS: usize = 2;
 /// Commands waiting at once; beyond, requests are shed. Half a minute of a large operator's attestations.
 const WAITING_MAX: usize = 16_384;
 
+/// Commands other than intents waiting at once, apart from those: an import must not push out a block.
+const OTHERS_WAITING_MAX: usize = 8_192;
+
 /// Most commands in one entry, so that one slow `apply` never blocks heartbeats.
 const BATCH_COMMANDS_MAX: usize = 1_024;
 
@@ -46,18 +49,21 @@ struct Job {
 pub struct Batcher {
     jobs: mpsc::UnboundedSender<Job>,
     waiting: Arc<Semaphore>,
+    others: Arc<Semaphore>,
     slots: Arc<Semaphore>,
 }
 
 impl Batcher {
     /// Starts the batcher.
-    pub fn start(raft: Raft, shared: Arc<Shared>, on_fatal: &OnFatal) -> Self {
+    /// `lease` bounds how old a quorum's acknowledgement may be for a leader to propose at all.
+    pub fn start(raft: Raft, shared: Arc<Shared>, lease: Duration, on_fatal: &OnFatal) -> Self {
         // Unbounded in form only: every job holds one of `waiting`.
         let (jobs, queue) = mpsc::unbounded_channel();
         let slots = Arc::new(Semaphore::new(SLOTS));
-        let worker = Worker { raft, shared, slots: Arc::clone(&slots), queue, lanes: Lanes::default() };
+        let worker = Worker { raft, shared, lease, slots: Arc::clone(&slots), queue, lanes: Lanes::default() };
         crate::supervise("batcher", on_fatal, worker.run());
-        Self { jobs, waiting: Arc::new(Semaphore::new(WAITING_MAX)), slots }
+        let waiting = Arc::new(Semaphore::new(WAITING_MAX));
+        Self { jobs, waiting, others: Arc::new(Semaphore::new(OTHERS_WAITING_MAX)), slots }
     }
 
     /// Proposes one command and waits for its outcome.
@@ -79,7 +85,8 @@ impl Batcher {
         if bytes > COMMAND_BYTES_MAX - BATCH_OVERHEAD {
             return Err(Failure::TooLarge);
         }
-        let waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|error| match error {
+        let line = if matches!(command, Command::Sign(_)) { &self.waiting } else { &self.others };
+        let waiting = Arc::clone(line).try_acquire_owned().map_err(|error| match error {
             TryAcquireError::NoPermits => Failure::Overloaded,
             TryAcquireError::Closed => Failure::Stopping,
         })?;
@@ -91,6 +98,7 @@ impl Batcher {
     /// Takes nothing more and waits until nothing is on its way.
     pub async fn drain(&self) {
         self.waiting.close();
+        self.others.close();
         // Both slots are free only when no entry is on its way; closing them stops the worker.
         if let Ok(slots) = self.slots.acquire_many(u32::try_from(SLOTS).unwrap_or(u32::MAX)).await {
             slots.forget();
@@ -115,6 +123,7 @@ fn encoded_bytes(command: &Command) -> usize {
 struct Worker {
     raft: Raft,
     shared: Arc<Shared>,
+    lease: Duration,
     slots: Arc<Semaphore>,
     queue: mpsc::UnboundedReceiver<Job>,
     lanes: Lanes,
@@ -140,10 +149,20 @@ impl Worker {
         }
     }
 
+    fn lacks_quorum(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let since = metrics.borrow().millis_since_quorum_ack;
+        since.is_some_and(|millis| Duration::from_millis(millis) > self.lease)
+    }
+
     /// Hands one entry to openraft, in this task so that entries keep the order of their commands, and awaits its
     /// answer in another.
     async fn propose(&self, jobs: Vec<Job>, slot: OwnedSemaphorePermit) {
         let (commands, replies): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.command, job.reply)).unzip();
+        if self.lacks_quorum() {
+            // The log of a leader that is cut off must not grow with intents that nobody waits for when it heals.
+            return answer_all(replies, &Failure::Unknown);
+        }
         metrics::histogram!("consigner_batch_commands").record(f64::from(u32::try_from(commands.len()).unwrap_or(0)));
         let checkpoint = self.shared.checkpoint();
         let batch = CommandBatch { proposed_at_ms: now_ms(), checkpoint, commands };
@@ -182,7 +201,7 @@ async fn agree(
         biased;
         answer = written => match answer {
             // An answer for the entry of another leader at the same index answers nothing of ours.
-            Ok(Ok(response)) if response.log_id.leader_id == leader_id => Ok(response.data.0),
+            Ok(Ok(response)) if response.log_id.leader_id == leader_id && leader_id.node_id == id => Ok(response.data.0),
             Ok(Ok(_)) => Err(Failure::Unknown),
             Ok(Err(_)) => Err(Failure::NotLeader { node: id }),
             Err(_) => Err(Failure::Stopping),

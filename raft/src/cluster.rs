@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -89,6 +90,8 @@ pub(crate) struct Inner {
     pub stopping: AtomicBool,
     pub tasks: CancellationToken,
     pub on_fatal: OnFatal,
+    /// Appends handed to openraft and not answered yet.
+    pub appends: Arc<Semaphore>,
     /// The data directory's lock and the store, given up by `shutdown`.
     pub recovered: std::sync::Mutex<Option<Recovered>>,
 }
@@ -142,6 +145,13 @@ impl Unavailable {
 
 /// Commands sent to the leader in one call: well below [`wire::BODY_BYTES_MAX`].
 const PROPOSE_BYTES: usize = 1024 * 1024;
+
+/// How long one try to propose at another node may take: a full chunk is agreed in far less, and a frozen leader keeps
+/// its sockets open.
+const PROPOSE_TRY: Duration = Duration::from_secs(3);
+
+/// As [`PROPOSE_TRY`], for a barrier.
+const BARRIER_TRY: Duration = Duration::from_secs(1);
 
 /// Pause between tries of a proposal or a barrier.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -200,6 +210,9 @@ impl Cluster {
 
     fn check_members(&self, members: &BTreeMap<u64, Member>) -> Result<(), InitialiseError> {
         let me = self.node_id();
+        if members.contains_key(&0) {
+            return Err(InitialiseError::Members("node ids begin at 1".to_owned()));
+        }
         if members.get(&me).is_none_or(|member| *member != self.inner.member) {
             let expected = &self.inner.member;
             return Err(InitialiseError::Members(format!(
@@ -255,9 +268,11 @@ impl Cluster {
                     Err(_) => vec![Err(Failure::Unknown)],
                 },
                 Leadership::Other { id, member } => {
-                    match self.inner.links.call((id, &member), wire::PROPOSE, &commands, left).await {
-                        Ok(proposed) => proposed,
-                        Err(error) => vec![Err(Failure::Unreachable(crate::chain(&error)))],
+                    let call = self.inner.links.call((id, &member), wire::PROPOSE, &commands, left.min(PROPOSE_TRY));
+                    match self.unless_deposed(id, call).await {
+                        Some(Ok(proposed)) => proposed,
+                        Some(Err(error)) => vec![Err(Failure::Unreachable(crate::chain(&error)))],
+                        None => vec![Err(Failure::Unknown)],
                     }
                 }
                 Leadership::Unknown => vec![Err(Failure::Unreachable("no leader is known".to_owned()))],
@@ -316,11 +331,13 @@ impl Cluster {
                     Err(_) => Err("no quorum confirmed in time".to_owned()),
                 },
                 Leadership::Other { id, member } => {
-                    let called: Result<Result<Option<u64>, Failure>, _> =
-                        self.inner.links.call((id, &member), wire::BARRIER, &(), left).await;
-                    called
-                        .map_err(|error| crate::chain(&error))
-                        .and_then(|confirmed| confirmed.map_err(|e| e.to_string()))
+                    let call = self.inner.links.call((id, &member), wire::BARRIER, &(), left.min(BARRIER_TRY));
+                    let called: Option<Result<Result<Option<u64>, Failure>, _>> = self.unless_deposed(id, call).await;
+                    match called {
+                        Some(Ok(confirmed)) => confirmed.map_err(|failure| failure.to_string()),
+                        Some(Err(error)) => Err(crate::chain(&error)),
+                        None => Err("the leader changed".to_owned()),
+                    }
                 }
                 Leadership::Unknown => Err("no leader is known".to_owned()),
             };
@@ -329,6 +346,15 @@ impl Cluster {
                 Err(reason) if Instant::now() >= deadline => return Err(Unavailable::because(reason)),
                 Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
             }
+        }
+    }
+
+    /// Gives up on a call to a leader as soon as this node follows another one, or none.
+    pub(crate) async fn unless_deposed<T>(&self, leader: u64, call: impl Future<Output = T>) -> Option<T> {
+        let mut server = self.raft().server_metrics();
+        tokio::select! {
+            answer = call => Some(answer),
+            _ = server.wait_for(|now| now.current_leader != Some(leader)) => None,
         }
     }
 

@@ -102,7 +102,16 @@ async fn send(links: &Links, jobs: Vec<Job>) {
     let deadline = jobs.iter().map(|job| job.deadline).max().unwrap_or_default();
     let intents: wire::Authorize = jobs.iter().map(|job| job.intent.clone()).collect();
     metrics::histogram!("consigner_forward_intents").record(f64::from(u32::try_from(intents.len()).unwrap_or(0)));
-    let called: Result<wire::Authorized, _> = links.call((leader, &member), wire::AUTHORIZE, &intents, deadline).await;
+    let mut jobs = jobs;
+    let called: Result<wire::Authorized, _> = {
+        let call = links.call((leader, &member), wire::AUTHORIZE, &intents, deadline);
+        let abandoned = futures::future::join_all(jobs.iter_mut().map(|job| job.reply.closed()));
+        tokio::select! {
+            called = call => called,
+            // A call to a leader that nobody believes in any more must not hold a place.
+            _ = abandoned => return,
+        }
+    };
     let mut answers = match called {
         Ok(answers) => answers.into_iter(),
         Err(error) => {

@@ -17,13 +17,13 @@ use crate::peer::service::PeerService;
 use crate::peer::wire::{self, Pong};
 use crate::recover::{self, OpenError, Recovered};
 use crate::typ::Raft;
-use crate::types::{Leadership, Timing};
+use crate::types::{Leadership, NodeStatus, Role, Timing};
 use consigner_storage::log::WalOptions;
 use openraft::{Config, SnapshotPolicy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,10 @@ const SNAPSHOT_CHUNK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Entries per append; their bytes are capped by [`APPEND_BYTES_MAX`].
 const APPEND_ENTRIES_MAX: u64 = 64;
+
+/// Appends handed to openraft at once. The leader resends what it gave up on after one heartbeat, and cancelling a call
+/// does not take the message back out of openraft's queue: a hung disk would fill the memory.
+const APPENDS_MAX: usize = 8;
 
 /// How often metrics are published.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
@@ -65,6 +69,7 @@ impl Cluster {
             store: Arc::clone(&recovered.store),
             snapshots: Arc::clone(&recovered.snapshots),
             durable,
+            writing: std::sync::Mutex::default(),
             on_keys: options.on_keys,
             on_fatal: Arc::clone(&options.on_fatal),
         };
@@ -80,8 +85,8 @@ impl Cluster {
         let inner = Inner {
             member: options.member,
             lease: Lease::new(options.timing.lease),
+            batcher: Batcher::start(raft.clone(), Arc::clone(&shared), options.timing.lease, &options.on_fatal),
             timing: options.timing,
-            batcher: Batcher::start(raft.clone(), Arc::clone(&shared), &options.on_fatal),
             forwarder: Forwarder::start(Arc::clone(&links), &options.on_fatal),
             guard: Guard::new(me, Arc::clone(&wal), Arc::clone(&shared)),
             raft,
@@ -91,6 +96,7 @@ impl Cluster {
             stopping: AtomicBool::new(false),
             tasks: CancellationToken::new(),
             on_fatal: options.on_fatal,
+            appends: Arc::new(Semaphore::new(APPENDS_MAX)),
             recovered: std::sync::Mutex::new(Some(recovered)),
         };
         let cluster = Self { inner: Arc::new(inner) };
@@ -234,6 +240,9 @@ fn boot_nonce() -> Result<String, OpenError> {
 
 /// Renews the lease: a leader by confirming its quorum, a follower by pinging the leader. Every renewal counts from
 /// before the question was sent.
+///
+/// The leader's confirmations are appends of their own, beside the replication streams: openraft sends no heartbeat to
+/// a follower while a snapshot is on its way to it, and only these keep such a follower from standing for election.
 async fn keep_lease(cluster: Cluster) {
     let lease = cluster.inner.lease.length();
     let mut tick = tokio::time::interval(lease / PINGS_PER_LEASE);
@@ -249,9 +258,11 @@ async fn keep_lease(cluster: Cluster) {
                 }
             }
             Leadership::Other { id, member } => {
-                let pong: Result<Pong, _> = cluster.inner.links.call((id, &member), wire::PING, &(), lease / 2).await;
+                let call = cluster.inner.links.call((id, &member), wire::PING, &(), lease / 2);
+                let pong: Option<Result<Pong, _>> = cluster.unless_deposed(id, call).await;
                 let term = cluster.raft().metrics().borrow().current_term;
-                let Some(pong) = pong.ok().filter(|pong| pong.leads && pong.term == term) else { continue };
+                let pong = pong.and_then(Result::ok).filter(|pong| pong.leads && pong.term == term);
+                let Some(pong) = pong else { continue };
                 if cluster.await_applied(pong.commit_index, Instant::now() + lease / 2).await.is_ok() {
                     cluster.inner.lease.renew(id, sent);
                 }
@@ -263,9 +274,42 @@ async fn keep_lease(cluster: Cluster) {
 
 async fn publish_metrics(cluster: Cluster) {
     let mut tick = tokio::time::interval(PUBLISH_EVERY);
+    let mut stuck = Stuck::default();
     loop {
         tick.tick().await;
-        crate::observe::publish(&cluster.status(), &cluster.inner.wal.stats());
+        let status = cluster.status();
+        crate::observe::publish(&status, &cluster.inner.wal.stats());
+        if stuck.look(&status, Instant::now()) > STUCK_MAX && !cluster.inner.stopping.load(Ordering::Relaxed) {
+            (cluster.inner.on_fatal)("entries are not agreed although a quorum answers: replication has ended");
+        }
+    }
+}
+
+/// How long a leader that hears its quorum may fail to commit what is in its log. openraft's replication tasks can end
+/// without a word; another leader starts with new ones.
+const STUCK_MAX: Duration = Duration::from_secs(10);
+
+/// Watches whether a leader's commit index moves while there is something to commit.
+#[derive(Default)]
+struct Stuck {
+    at: Option<(Option<u64>, Instant)>,
+}
+
+impl Stuck {
+    /// For how long nothing has moved.
+    fn look(&mut self, status: &NodeStatus, now: Instant) -> Duration {
+        let waits = status.role == Role::Leader && status.ready && status.last_log_index > status.commit_index;
+        if !waits {
+            self.at = None;
+            return Duration::ZERO;
+        }
+        match self.at {
+            Some((commit, since)) if commit == status.commit_index => now.saturating_duration_since(since),
+            Some(_) | None => {
+                self.at = Some((status.commit_index, now));
+                Duration::ZERO
+            }
+        }
     }
 }
 

@@ -36,13 +36,13 @@ async fn a_vote_is_on_the_disk_when_save_vote_returns() {
 }
 
 #[tokio::test]
-async fn a_vote_that_claims_leadership_becomes_candidacy_before_the_start() {
+async fn a_vote_that_claims_leadership_is_renounced_before_the_start() {
     let wal = survives(async |mut store| {
         store.save_vote(&Vote::new_committed(4, 1)).await.unwrap();
         renounce_leadership(&store.wal, 1).await.unwrap();
     })
     .await;
-    assert_eq!(read_vote(&wal).unwrap(), Some(Vote::new(5, 1)));
+    assert_eq!(read_vote(&wal).unwrap(), Some(Vote::new(5, 0)));
     for kept in [Vote::new(4, 1), Vote::new_committed(4, 2)] {
         let wal = survives(async |mut store| {
             store.save_vote(&kept).await.unwrap();

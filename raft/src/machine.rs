@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io::Cursor;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// How many digests of past indexes are kept to compare with a proposer's: far more than entries are in flight.
@@ -94,8 +94,27 @@ pub struct MachineParts {
     pub durable: watch::Sender<Option<LogPosition>>,
     /// Told of keys before the index that brought them is published.
     pub on_keys: Arc<dyn Fn(KeyFeed<'_>) + Send + Sync>,
+    /// One snapshot is written at a time, so that an older one never follows a newer one.
+    pub writing: Mutex<()>,
     /// Stops the node.
     pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl MachineParts {
+    fn lock_writing(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes that snapshots cover `position`; never takes back what was covered.
+    fn covered(&self, position: Option<LogPosition>) {
+        self.durable.send_if_modified(|durable| {
+            let rises = *durable < position;
+            if rises {
+                *durable = position;
+            }
+            rises
+        });
+    }
 }
 
 /// The state machine as openraft drives it.
@@ -127,21 +146,25 @@ impl Machine {
 
     /// Applies one entry and answers its outcomes.
     fn apply_entry(&self, entry: &Entry) -> Result<Answer, StorageError> {
-        let mut applied = self.shared.lock_write();
-        let (answer, write, changes) = applied.apply(entry).map_err(|divergence| {
+        let applied = {
+            let mut applied = self.shared.lock_write();
+            let step = applied.apply(entry);
+            for change in step.iter().flat_map(|(_, _, changes)| changes) {
+                if let Change::KeyAdded(public_key) = change {
+                    self.feed_key(&applied.state, public_key);
+                }
+            }
+            step
+        };
+        let (answer, write, changes) = applied.map_err(|divergence| {
             self.fatal("state differs from the proposer's", &divergence);
             StorageIOError::apply(entry.log_id, &divergence)
         })?;
+        // Without the lock: readers must not wait for the disk. The index is published only after this.
         self.parts.store.commit(write).map_err(|error| {
             self.fatal("the state store failed", &error);
             StorageIOError::apply(entry.log_id, &error)
         })?;
-        for change in &changes {
-            if let Change::KeyAdded(public_key) = change {
-                self.feed_key(&applied.state, public_key);
-            }
-        }
-        drop(applied);
         crate::observe::changes(&changes);
         self.shared.index.send_replace(Some(typ::position(&entry.log_id)));
         Ok(answer)
@@ -160,14 +183,18 @@ impl Machine {
         let state = State::from_records(records.iter().map(|(key, value)| (key, value)))?;
         let standing = Standing { applied: meta.last_log_id, membership: meta.last_membership.clone() };
         let position = meta.last_log_id.as_ref().map(typ::position);
+        let writing = self.parts.lock_writing();
         self.parts.snapshots.write(position, &codec::encode(meta), body)?;
+        drop(writing);
         self.parts.store.replace_all(records, codec::encode(&standing), state.digest().0, [])?;
         (self.parts.on_keys)(KeyFeed::Replaced(&state));
         {
             let mut applied = self.shared.lock_write();
             *applied = AppliedState { state, standing, digests: VecDeque::new() };
         }
-        self.parts.durable.send_replace(position);
+        // Outbox rows of entries that the log may now purge live in the store alone.
+        self.parts.store.flush_durable()?;
+        self.parts.covered(position);
         self.shared.index.send_replace(position);
         Ok(())
     }
@@ -177,7 +204,9 @@ impl Machine {
 #[derive(Debug, thiserror::Error)]
 enum InstallError {
     #[error("the snapshot cannot be decoded")]
-    Decode(#[from] snapshot_body::Truncated),
+    Body(#[from] snapshot_body::Truncated),
+    #[error("the snapshot's description cannot be decoded")]
+    Meta(#[from] codec::DecodeError),
     #[error("the snapshot holds a record that cannot be read")]
     Record(#[from] consigner_rules::state::CorruptRecord),
     #[error("the snapshot cannot be written")]
@@ -315,9 +344,19 @@ impl Builder {
         let meta = SnapshotMeta { last_log_id: *applied, last_membership: membership.clone(), snapshot_id };
         let body = snapshot_body::encode(self.state.records());
         // The outbox rows of entries that may be purged after this live in the store alone: make it durable first.
-        self.machine.parts.store.flush_durable()?;
-        self.machine.parts.snapshots.write(position, &codec::encode(&meta), &body)?;
-        self.machine.parts.durable.send_replace(position);
+        let parts = &self.machine.parts;
+        parts.store.flush_durable()?;
+        let _writing = parts.lock_writing();
+        let newest = parts.snapshots.latest_info().and_then(|info| info.position);
+        if newest > position
+            && let Some(snapshot) = parts.snapshots.latest()?
+        {
+            // One was installed while this one was built.
+            let meta = codec::decode(&snapshot.meta)?;
+            return Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(snapshot.body)) });
+        }
+        parts.snapshots.write(position, &codec::encode(&meta), &body)?;
+        parts.covered(position);
         Ok(Snapshot { meta, snapshot: Box::new(Cursor::new(body)) })
     }
 }

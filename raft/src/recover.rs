@@ -54,6 +54,9 @@ pub enum OpenError {
     Raft(String),
 }
 
+/// No node has this id.
+const NOBODY: u64 = 0;
+
 /// A node's past, opened and checked.
 pub struct Recovered {
     /// Holds the lock; kept as long as the node runs.
@@ -85,6 +88,11 @@ pub fn recover(path: &Path, node_id: u64, cluster_id: ClusterId, options: WalOpt
     let (store, opened) = StateStore::open(&dir.state_dir())?;
     let (store, base) = match opened {
         Opened::Clean(loaded) => match verified(&loaded) {
+            // An empty store beside a log with a past is not clean but lost, between two steps of an earlier rebuild.
+            Ok((_, standing)) if standing.applied.is_none() && has_past(&wal, &snapshots) => {
+                tracing::warn!("the state store is empty; rebuilding from snapshot and log");
+                (store, None)
+            }
             Ok(base) => (store, Some(base)),
             Err(reason) => set_aside(store, reason)?,
         },
@@ -128,6 +136,10 @@ fn verified(loaded: &consigner_storage::Loaded) -> Result<Base, String> {
     Ok((state, standing))
 }
 
+fn has_past(wal: &Wal, snapshots: &SnapshotStore) -> bool {
+    wal.purged().is_some() || snapshots.latest_info().is_some_and(|info| info.position.is_some())
+}
+
 fn set_aside(store: StateStore, reason: String) -> Result<(StateStore, Option<Base>), OpenError> {
     tracing::error!(reason, "state store set aside; rebuilding from snapshot and log");
     let (store, _) = store.set_aside(reason)?;
@@ -156,11 +168,12 @@ fn rebuild(store: &StateStore, snapshots: &SnapshotStore) -> Result<Base, OpenEr
     Ok((state, standing))
 }
 
-/// Replaces, durably, a stored claim to lead by candidacy in the next term.
+/// Replaces, durably, a stored claim to lead by a vote for nobody in the next term.
 ///
 /// openraft 0.9 makes a node whose stored vote is its own and committed a leader at once, in the old term. After a
 /// disk rollback it would propose new entries at old indexes, which followers skip by log id and acknowledge: a
-/// "quorum" without the record. An election compares logs first (DESIGN 7a).
+/// "quorum" without the record. An election compares logs first (DESIGN 7a). The vote is for node 0, which no node is,
+/// so that it ranks below every real vote of that term: a successor elected meanwhile is not deposed by our return.
 ///
 /// # Errors
 /// [`OpenError`] when the log fails.
@@ -168,9 +181,9 @@ pub async fn renounce_leadership(wal: &Wal, node_id: u64) -> Result<(), OpenErro
     let Some(vote) = log_store::read_vote(wal)? else { return Ok(()) };
     let leader = vote.leader_id();
     if leader.node_id == node_id && vote.is_committed() {
-        let candidacy = Vote::new(leader.term + 1, node_id);
-        tracing::info!(old = %vote, new = %candidacy, "this node led when it stopped; leading again needs an election");
-        log_store::save_vote(wal, &candidacy).await?;
+        let nobody = Vote::new(leader.term + 1, NOBODY);
+        tracing::info!(old = %vote, new = %nobody, "this node led when it stopped; leading again needs an election");
+        log_store::save_vote(wal, &nobody).await?;
     }
     Ok(())
 }

@@ -31,6 +31,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Builder {
             store: Arc::new(store),
             snapshots: Arc::new(snapshots),
             durable,
+            writing: std::sync::Mutex::default(),
             on_keys: Arc::new(|_| {}),
             on_fatal: Arc::new(|reason| tracing::error!(reason, "fatal")),
         };

@@ -60,7 +60,11 @@ impl PeerNetwork {
             .call((self.target, &self.member), path, question, deadline)
             .await
             .map_err(|error| transport_error(&error))?;
-        answer.map_err(|error| RPCError::RemoteError(RemoteError::new(self.target, error)))
+        answer.map_err(|error| match error {
+            // A peer whose raft has stopped will not answer the next try either: back off.
+            RaftError::Fatal(fatal) => RPCError::Unreachable(Unreachable::new(&fatal)),
+            RaftError::APIError(_) => RPCError::RemoteError(RemoteError::new(self.target, error)),
+        })
     }
 }
 

@@ -18,13 +18,18 @@ use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// Serves the peer door; a tower service to be handed to [`consigner_gate::Door::serve`].
 #[derive(Clone)]
 pub struct PeerService {
     cluster: Cluster,
 }
+
+/// How long a body may take; the largest, a snapshot chunk, crosses a slow link in a fraction of it.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A refusal with its status.
 struct Refused(StatusCode, String);
@@ -37,9 +42,13 @@ impl PeerService {
     async fn answer(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let name = request.extensions().get::<Peer>().map_or_else(String::new, Peer::name);
         let (parts, body) = request.into_parts();
-        let answered = match Limited::new(body, wire::BODY_BYTES_MAX).collect().await {
-            Ok(body) => self.dispatch(&name, parts.uri.path(), &parts.headers, body.to_bytes()).await,
-            Err(error) => Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),
+        let answered = match self.admit(&name, &parts.headers) {
+            // Who may not call is told so before a byte of the body is read.
+            Err(refused) => Err(refused),
+            Ok(from) => match read_body(body).await {
+                Ok(body) => self.dispatch(from, parts.uri.path(), body).await,
+                Err(refused) => Err(refused),
+            },
         };
         let (status, body) = match answered {
             Ok(body) => (StatusCode::OK, body),
@@ -50,8 +59,7 @@ impl PeerService {
         response
     }
 
-    async fn dispatch(&self, name: &str, path: &str, headers: &HeaderMap, body: Bytes) -> Result<Bytes, Refused> {
-        let from = self.admit(name, headers)?;
+    async fn dispatch(&self, from: Admitted, path: &str, body: Bytes) -> Result<Bytes, Refused> {
         let cluster = &self.cluster;
         match path {
             wire::APPEND => self.append(from, &body).await,
@@ -101,7 +109,17 @@ impl PeerService {
                 return Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, danger.to_string()));
             }
         }
-        answer(&self.cluster.raft().append_entries(append.request).await)
+        let busy = || Refused(StatusCode::TOO_MANY_REQUESTS, "earlier appends are still being written".to_owned());
+        let place = Arc::clone(&self.cluster.inner.appends).try_acquire_owned().map_err(|_| busy())?;
+        let raft = self.cluster.raft().clone();
+        // In a task of its own: the place is held until openraft has answered, even if the caller gives up before.
+        let appended = tokio::spawn(async move {
+            let answer = raft.append_entries(append.request).await;
+            drop(place);
+            answer
+        });
+        let appended = appended.await.map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+        answer(&appended)
     }
 }
 
@@ -117,6 +135,14 @@ impl tower::Service<Request<Incoming>> for PeerService {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move { Ok(service.answer(request).await) })
+    }
+}
+
+async fn read_body(body: Incoming) -> Result<Bytes, Refused> {
+    match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, wire::BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) => Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())),
+        Err(_) => Err(Refused(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
     }
 }
 
