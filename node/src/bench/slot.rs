@@ -71,8 +71,7 @@ impl<'b> Bench<'b> {
     pub async fn play(&self) -> Result<Measured, BenchError> {
         let mut measured = Measured { pids: self.pids.clone(), ..Measured::default() };
         let yardstick = Yardstick::new();
-        // Connections are opened before anything is measured.
-        self.burst(self.keys.iter().take(self.lanes()), |_| self.chain.randao(self.slot(0))).await;
+        self.warm_up().await;
         for number in 0..self.options.slots {
             let before = self.usage()?;
             let begun = Instant::now();
@@ -86,12 +85,29 @@ impl<'b> Bench<'b> {
         Ok(measured)
     }
 
+    /// Opens all connections, and lets every node compare the public key of every validator that will attest, which
+    /// it does once in its life before a key's first signature.
+    async fn warm_up(&self) {
+        let turns = usize::try_from(self.options.slots).unwrap_or(usize::MAX).min(SLOTS_PER_ROUND) as u64;
+        let randao = self.chain.randao(self.slot(0));
+        for endpoint in self.client.endpoints() {
+            let node = self.client.only(endpoint);
+            for number in 0..turns {
+                let duties = self.share(number, SLOTS_PER_ROUND).into_iter();
+                let duties = duties.map(|key| Duty { public_key: *key, body: randao.clone() }).collect();
+                burst(&node, self.chain, duties, self.options.connections).await;
+            }
+        }
+    }
+
     async fn play_slot(&self, number: u64, measured: &mut Measured) -> Result<(), BenchError> {
         let slot = self.slot(number);
         let proposer = [&self.keys[usize::try_from(number).unwrap_or(0) % self.keys.len()]];
         let randao = self.burst(proposer, |_| self.chain.randao(slot)).await;
         measured.add("randao", &randao);
-        measured.add("block", &self.burst(proposer, |_| self.chain.block(slot, 1)).await);
+        if self.chain.signs_headers(slot) {
+            measured.add("block", &self.burst(proposer, |_| self.chain.block(slot, 1)).await);
+        }
 
         let attesters = self.share(number, SLOTS_PER_ROUND);
         let votes: Vec<Vote> = (0..attesters.len()).map(|position| self.vote(slot, position)).collect();
@@ -152,10 +168,6 @@ impl<'b> Bench<'b> {
     fn slot(&self, number: u64) -> Slot {
         let per_epoch = self.chain.network().slots_per_epoch().min(SLOTS_PER_ROUND as u64);
         self.chain.first_slot(self.first_epoch + number / per_epoch) + number % per_epoch
-    }
-
-    fn lanes(&self) -> usize {
-        self.options.connections * self.client.endpoints().len()
     }
 
     fn usage(&self) -> Result<Usage, BenchError> {

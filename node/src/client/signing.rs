@@ -97,7 +97,13 @@ impl Chain {
         self.body("ATTESTATION", vote.slot, &payload)
     }
 
-    /// `BLOCK_V2` with a header; Bellatrix or later.
+    /// Whether blocks of this slot are signed by their header; older forks send the whole block.
+    #[must_use]
+    pub fn signs_headers(&self, slot: Slot) -> bool {
+        self.network.fork_at_slot(slot) >= Fork::Bellatrix
+    }
+
+    /// `BLOCK_V2` with a header; see [`Self::signs_headers`].
     #[must_use]
     pub fn block(&self, slot: Slot, head: u64) -> Bytes {
         let version = self.network.fork_at_slot(slot).name();

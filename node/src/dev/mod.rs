@@ -133,7 +133,8 @@ pub async fn run(options: DevOptions) -> Result<Ended, DevError> {
     let supervisor = Supervisor::start(layout.clone(), layout.deployment(&plan)).map_err(io("the nodes"))?;
     let ended = tokio::select! {
         ended = serve(&options, &layout, &mut plan, &supervisor) => ended,
-        () = stop.asked() => Ok(Ended::Well),
+        // A tour that was cut short has not held.
+        () = stop.asked() => Ok(if options.tour { Ended::Badly } else { Ended::Well }),
     };
     say("stopping all nodes");
     supervisor.stop().await;

@@ -8,6 +8,7 @@
 //! ```
 //! In: a checked [`Config`]. Out: a running [`Node`]. Deliberately absent: every decision; this file only connects.
 
+mod doors;
 pub mod import;
 pub mod key_feed;
 pub mod logging;
@@ -19,22 +20,20 @@ pub mod telemetry;
 
 use crate::config::{ApiConfig, Config, FollowerRequests, TlsFiles};
 use consigner_api::{App, ClientPolicy, Limits};
-use consigner_gate::door::{Door, DoorConfig, DoorCounters, DoorLimits};
-use consigner_gate::tls::{ALPN_API, ALPN_PEER, client_config};
-use consigner_gate::{ClientTls, DoorError, ReloadableTls, ServerTls, TlsError};
+use consigner_gate::tls::{ALPN_PEER, client_config};
+use consigner_gate::{ClientTls, DoorError, TlsError};
 use consigner_keys::{Keyring, KeyringOptions, LocalSealer};
-use consigner_raft::{Cluster, ClusterOptions, Member, OpenError, PeerService};
+use consigner_raft::{Cluster, ClusterOptions, Member, OpenError};
 use consigner_rules::Network;
 use consigner_rules::command::ClusterIdentity;
+use doors::{Doors, Serving, open_doors};
 use import::Importer;
 use key_feed::KeyFeeder;
 use network::ChainError;
 use pid_file::PidFile;
-use ready_gate::{Readiness, ReadyGate};
+use ready_gate::Readiness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use telemetry::MetricsService;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use stop::until_stopped;
@@ -91,23 +90,6 @@ pub struct Node {
     _pid_file: Option<PidFile>,
 }
 
-/// A door that serves.
-struct Serving {
-    stop: CancellationToken,
-    task: JoinHandle<usize>,
-}
-
-impl Serving {
-    async fn stop(self) {
-        self.stop.cancel();
-        match self.task.await {
-            Ok(0) => {}
-            Ok(cut) => tracing::warn!(cut, "connections were cut"),
-            Err(error) => tracing::error!(%error, "a door ended badly"),
-        }
-    }
-}
-
 impl Node {
     /// Starts a node; returns when all doors are open. It becomes ready later, with its cluster.
     ///
@@ -124,9 +106,18 @@ impl Node {
         let (cluster, peers) = Cluster::open(cluster_options(&config, &parts, on_fatal)?).await?;
         let readiness = Readiness::default();
         let app = Arc::new(app(&config, &parts, cluster.clone(), chain, identity));
-        let doors = open_doors(&config, &app, peers, &readiness).await?;
-        let pid_file = config.node.pid_file.as_deref().map(PidFile::write).transpose();
-        let pid_file = pid_file.map_err(ServeError::PidFile)?;
+        let opened = match open_doors(&config, &app, peers, &readiness).await {
+            Ok(doors) => write_pid_file(&config).map(|pid_file| (doors, pid_file)),
+            Err(error) => Err(error),
+        };
+        let (doors, pid_file) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // The storage is closed in order, so that the next start finds it so.
+                cluster.shutdown(CLUSTER_STOP).await;
+                return Err(error);
+            }
+        };
         let background = CancellationToken::new();
         start_import(&config, &parts, &cluster, &readiness, &background);
         let Doors { api, peer, metrics } = doors;
@@ -223,88 +214,8 @@ fn app(config: &Config, parts: &Parts, cluster: Cluster, chain: Network, identit
     }
 }
 
-struct Doors {
-    api: Serving,
-    peer: Serving,
-    metrics: Option<Serving>,
-}
-
-/// Binds all doors before the first one serves, so that a taken port stops the start.
-async fn open_doors(
-    config: &Config,
-    app: &Arc<App>,
-    peers: PeerService,
-    readiness: &Readiness,
-) -> Result<Doors, ServeError> {
-    let api_limits = DoorLimits {
-        connections_max: config.api.connections_max,
-        idle_timeout: config.api.idle_timeout,
-        ..DoorLimits::default()
-    };
-    let api = Door::bind(DoorConfig {
-        name: "api".to_owned(),
-        addr: config.api.listen,
-        tls: Some(server_tls("api", &config.api.tls, ALPN_API)?),
-        admit: None,
-        limits: api_limits,
-    })
-    .await?;
-    let peer = Door::bind(DoorConfig {
-        name: "peer".to_owned(),
-        addr: config.peer.listen,
-        tls: Some(server_tls("peer", &config.peer.tls, ALPN_PEER)?),
-        admit: None,
-        limits: DoorLimits::peer(),
-    })
-    .await?;
-    let watched = vec![("api", api.counters()), ("peer", peer.counters())];
-    let metrics = serve_metrics(config, app, watched).await?;
-    let gate = ReadyGate::new(consigner_api::router(app.clone()), readiness.clone());
-    let (api_stop, peer_stop) = (CancellationToken::new(), CancellationToken::new());
-    let api = Serving { stop: api_stop.clone(), task: tokio::spawn(api.serve(gate, api_stop)) };
-    let peer = Serving { stop: peer_stop.clone(), task: tokio::spawn(peer.serve(peers, peer_stop)) };
-    Ok(Doors { api, peer, metrics })
-}
-
-async fn serve_metrics(
-    config: &Config,
-    app: &Arc<App>,
-    doors: Vec<(&'static str, Arc<DoorCounters>)>,
-) -> Result<Option<Serving>, ServeError> {
-    let Some(metrics) = &config.metrics else { return Ok(None) };
-    let door = Door::bind(DoorConfig {
-        name: "metrics".to_owned(),
-        addr: metrics.listen,
-        tls: None,
-        admit: None,
-        limits: DoorLimits { connections_max: 64, ..DoorLimits::default() },
-    })
-    .await?;
-    let handle = telemetry::recorder();
-    consigner_api::describe_metrics();
-    telemetry::describe();
-    let app = app.clone();
-    let before = Arc::new(move || {
-        consigner_api::record_gauges(&app);
-        telemetry::record_keyring(&app.keyring);
-        doors.iter().for_each(|(door, counters)| telemetry::record_door(door, counters));
-    });
-    let stop = CancellationToken::new();
-    tokio::spawn(stop.clone().run_until_cancelled_owned(upkeep(handle.clone())));
-    let service = MetricsService::new(handle, metrics.host_allowlist.clone(), before);
-    Ok(Some(Serving { stop: stop.clone(), task: tokio::spawn(door.serve(service, stop)) }))
-}
-
-async fn upkeep(handle: metrics_exporter_prometheus::PrometheusHandle) {
-    loop {
-        tokio::time::sleep(telemetry::UPKEEP_INTERVAL).await;
-        handle.run_upkeep();
-    }
-}
-
-fn server_tls(door: &'static str, files: &TlsFiles, alpn: &[&[u8]]) -> Result<Arc<ReloadableTls>, ServeError> {
-    let TlsFiles { cert, key, ca } = files.clone();
-    ReloadableTls::load(ServerTls { cert, key, client_ca: ca }, alpn).map_err(|source| ServeError::Tls { door, source })
+fn write_pid_file(config: &Config) -> Result<Option<PidFile>, ServeError> {
+    config.node.pid_file.as_deref().map(PidFile::write).transpose().map_err(ServeError::PidFile)
 }
 
 fn start_import(

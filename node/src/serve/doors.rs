@@ -1,0 +1,119 @@
+//! The three doors of a node: API, peers, metrics.
+//!
+//! In: configuration and the services behind the doors. Out: open doors that serve until they are stopped.
+
+use super::ServeError;
+use super::ready_gate::{Readiness, ReadyGate};
+use super::telemetry::{self, MetricsService};
+use crate::config::{Config, TlsFiles};
+use consigner_api::App;
+use consigner_gate::door::{Door, DoorConfig, DoorCounters, DoorLimits};
+use consigner_gate::tls::{ALPN_API, ALPN_PEER};
+use consigner_gate::{ReloadableTls, ServerTls};
+use consigner_raft::PeerService;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// All doors of a node.
+pub(super) struct Doors {
+    pub api: Serving,
+    pub peer: Serving,
+    pub metrics: Option<Serving>,
+}
+
+/// A door that serves.
+pub(super) struct Serving {
+    stop: CancellationToken,
+    task: JoinHandle<usize>,
+}
+
+impl Serving {
+    /// Stops listening and lets requests in flight finish.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        match self.task.await {
+            Ok(0) => {}
+            Ok(cut) => tracing::warn!(cut, "connections were cut"),
+            Err(error) => tracing::error!(%error, "a door ended badly"),
+        }
+    }
+}
+
+/// Binds all doors before the first one serves, so that a taken port stops the start.
+pub(super) async fn open_doors(
+    config: &Config,
+    app: &Arc<App>,
+    peers: PeerService,
+    readiness: &Readiness,
+) -> Result<Doors, ServeError> {
+    let api_limits = DoorLimits {
+        connections_max: config.api.connections_max,
+        idle_timeout: config.api.idle_timeout,
+        ..DoorLimits::default()
+    };
+    let api = Door::bind(DoorConfig {
+        name: "api".to_owned(),
+        addr: config.api.listen,
+        tls: Some(server_tls("api", &config.api.tls, ALPN_API)?),
+        admit: None,
+        limits: api_limits,
+    })
+    .await?;
+    let peer = Door::bind(DoorConfig {
+        name: "peer".to_owned(),
+        addr: config.peer.listen,
+        tls: Some(server_tls("peer", &config.peer.tls, ALPN_PEER)?),
+        admit: None,
+        limits: DoorLimits::peer(),
+    })
+    .await?;
+    let watched = vec![("api", api.counters()), ("peer", peer.counters())];
+    let metrics = serve_metrics(config, app, watched).await?;
+    let gate = ReadyGate::new(consigner_api::router(app.clone()), readiness.clone());
+    let (api_stop, peer_stop) = (CancellationToken::new(), CancellationToken::new());
+    let api = Serving { stop: api_stop.clone(), task: tokio::spawn(api.serve(gate, api_stop)) };
+    let peer = Serving { stop: peer_stop.clone(), task: tokio::spawn(peer.serve(peers, peer_stop)) };
+    Ok(Doors { api, peer, metrics })
+}
+
+async fn serve_metrics(
+    config: &Config,
+    app: &Arc<App>,
+    doors: Vec<(&'static str, Arc<DoorCounters>)>,
+) -> Result<Option<Serving>, ServeError> {
+    let Some(metrics) = &config.metrics else { return Ok(None) };
+    let door = Door::bind(DoorConfig {
+        name: "metrics".to_owned(),
+        addr: metrics.listen,
+        tls: None,
+        admit: None,
+        limits: DoorLimits { connections_max: 64, ..DoorLimits::default() },
+    })
+    .await?;
+    let handle = telemetry::recorder();
+    consigner_api::describe_metrics();
+    telemetry::describe();
+    let app = app.clone();
+    let before = Arc::new(move || {
+        consigner_api::record_gauges(&app);
+        telemetry::record_keyring(&app.keyring);
+        doors.iter().for_each(|(door, counters)| telemetry::record_door(door, counters));
+    });
+    let stop = CancellationToken::new();
+    tokio::spawn(stop.clone().run_until_cancelled_owned(upkeep(handle.clone())));
+    let service = MetricsService::new(handle, metrics.host_allowlist.clone(), before);
+    Ok(Some(Serving { stop: stop.clone(), task: tokio::spawn(door.serve(service, stop)) }))
+}
+
+async fn upkeep(handle: metrics_exporter_prometheus::PrometheusHandle) {
+    loop {
+        tokio::time::sleep(telemetry::UPKEEP_INTERVAL).await;
+        handle.run_upkeep();
+    }
+}
+
+fn server_tls(door: &'static str, files: &TlsFiles, alpn: &[&[u8]]) -> Result<Arc<ReloadableTls>, ServeError> {
+    let TlsFiles { cert, key, ca } = files.clone();
+    ReloadableTls::load(ServerTls { cert, key, client_ca: ca }, alpn).map_err(|source| ServeError::Tls { door, source })
+}
