@@ -37,6 +37,9 @@ pub enum OpenError {
     /// Log, snapshot and state do not fit together.
     #[error("this node must not start as who it was; replace it")]
     Inconsistent(#[from] StartRefusal),
+    /// A state or snapshot, but no vote: nothing is ever applied without one.
+    #[error("there is a state or a snapshot but no vote in the log: the log was lost; replace this node")]
+    VoteMissing,
     /// Something stored cannot be decoded by this binary.
     #[error("stored data cannot be read by this version")]
     Decode(#[from] DecodeError),
@@ -103,6 +106,9 @@ pub fn recover(path: &Path, node_id: u64, cluster_id: ClusterId, options: WalOpt
     };
     let facts = facts(&wal, &snapshots, base.as_ref().and_then(|(_, standing)| standing.applied.as_ref()));
     check_start(&facts)?;
+    if wal.vote().is_none() && (facts.snapshot.is_some() || facts.state.is_some()) {
+        return Err(OpenError::VoteMissing);
+    }
     let rebuilt = base.is_none();
     let (state, standing) = match base {
         Some(base) => base,

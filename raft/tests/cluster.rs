@@ -231,6 +231,24 @@ async fn a_leader_on_a_rolled_back_disk_signs_nothing_twice() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_log_was_emptied_beside_its_state_does_not_start() {
+    let mut lab = Lab::up(3, 1_000).await;
+    assert!(sign(lab.cluster(1), &attestation(0, 10, 1)).await.is_ok());
+    lab.stop(3).await;
+    let (log, fresh) = (lab.data_dir(3).join("log"), lab.dir.path().join("fresh"));
+    let disk = std::sync::Arc::new(consigner_storage::RealDisk);
+    std::fs::create_dir(&fresh).unwrap();
+    drop(consigner_storage::Wal::open(disk, &fresh, consigner_storage::WalOptions::default()).unwrap());
+    std::fs::remove_dir_all(&log).unwrap();
+    std::fs::rename(&fresh, &log).unwrap();
+    let Err(error) = lab.try_start(3).await else { panic!("started without its log") };
+    assert!(
+        format!("{error:?}").contains("VoteMissing") || format!("{error:?}").contains("StateAheadOfLog"),
+        "{error:?}"
+    );
+}
+
 fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

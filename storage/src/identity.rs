@@ -73,8 +73,8 @@ pub enum DataDirError {
     /// Initialized, but the log is gone (DESIGN 8, trap 5).
     #[error("{} is initialized but its log is missing: the disk lost data; replace this node, it must not vote as before", .0.display())]
     LogMissing(PathBuf),
-    /// A log with records and no marker.
-    #[error("{} holds a log but no `initialized` marker: not a fresh directory, and nothing says whose data it is", .0.display())]
+    /// A log with records, a snapshot or a state, and no marker.
+    #[error("{} holds data but no `initialized` marker: not a fresh directory, and nothing says whose data it is", .0.display())]
     MarkerMissing(PathBuf),
     /// The file system failed.
     #[error("data directory {}: {action} failed", .dir.display())]
@@ -143,6 +143,12 @@ impl DataDir {
             return Err(DataDirError::MarkerMissing(self.dir.clone()));
         }
         drop(wal);
+        for name in [SNAPSHOTS, STATE] {
+            let io = |source| DataDirError::Io { dir: self.dir.clone(), action: "looking for a past", source };
+            if !self.disk.list(&self.dir.join(name)).map_err(io)?.is_empty() {
+                return Err(DataDirError::MarkerMissing(self.dir.clone()));
+            }
+        }
         let io = |source| DataDirError::Io { dir: self.dir.clone(), action: "writing the marker", source };
         disk::write_file_durably(&*self.disk, &self.dir.join(INITIALIZED), marker(self.identity).as_bytes()).map_err(io)
     }

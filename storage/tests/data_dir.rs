@@ -135,3 +135,16 @@ fn trap_5_a_log_without_a_marker_is_refused() {
     disk.remove(&data().join("initialized")).unwrap();
     assert!(matches!(open(&disk, ME), Err(DataDirError::MarkerMissing(_))));
 }
+
+#[test]
+fn a_state_or_snapshot_without_marker_and_log_is_no_fresh_start() {
+    for left in ["state", "snapshots"] {
+        let dir = tempfile::tempdir().unwrap();
+        let real = || DataDir::open(Arc::new(RealDisk), dir.path(), ME);
+        drop(real().unwrap());
+        std::fs::write(dir.path().join(left).join("something"), b"of a past").unwrap();
+        std::fs::remove_file(dir.path().join("initialized")).unwrap();
+        std::fs::remove_dir_all(dir.path().join("log")).unwrap();
+        assert!(matches!(real(), Err(DataDirError::MarkerMissing(_))), "{left}");
+    }
+}

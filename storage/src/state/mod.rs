@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! DIR/sled/  the database      DIR/clean  marker of a clean stop      DIR/aside-N/  what could not be trusted
+//! DIR/rescue-N/  the same, while its outbox rows are copied
 //! ```
 //! Why a rebuild after every unclean stop: sled's `flush` is no fsync, and after a power cut it may open silently at an
 //! older record; that would lower a watermark (S3). Decisions come from the verified state in memory, never from here.

@@ -23,7 +23,10 @@ pub(super) fn open(dir: &Path) -> Result<(StateStore, Opened), StateError> {
     // Gone before the first write of this run, durably: a crash from here on is an unclean stop.
     marker::remove(dir).map_err(io_error("removing the clean-stop marker"))?;
     match (found, clean) {
-        (false, None) => Ok((fresh(dir)?, Opened::Clean(Loaded::default()))),
+        (false, None) if numbers(dir, RESCUE).map_err(io_error("listing the directory"))?.is_empty() => {
+            Ok((fresh(dir)?, Opened::Clean(Loaded::default())))
+        }
+        (false, None) => start_over(dir, "an earlier rebuild was cut off".into(), true),
         (false, Some(_)) => start_over(dir, "the database is gone although the last stop was clean".into(), false),
         (true, None) => start_over(dir, "the last stop was not clean".into(), true),
         (true, Some(digest)) => match load(dir) {
@@ -97,45 +100,66 @@ fn fresh(dir: &Path) -> Result<StateStore, StateError> {
 }
 
 /// Moves what is there aside and starts with an empty store; `salvage` the outbox when the old one can be read.
+///
+/// Outbox rows of purged log entries exist nowhere else on this node. What was moved keeps the name of something to be
+/// rescued until its rows are durable in the new store, so that a kill at any point leaves them to the next start.
 pub(super) fn start_over(dir: &Path, reason: String, salvage: bool) -> Result<(StateStore, Opened), StateError> {
     tracing::warn!(reason, dir = %dir.display(), "the state store is set aside and rebuilt from snapshot and log");
-    let aside = set_aside(dir).map_err(io_error("setting the database aside"))?;
+    set_aside(dir, if salvage { RESCUE } else { ASIDE }).map_err(io_error("setting the database aside"))?;
     let store = fresh(dir)?;
     let mut outbox_rows = 0;
-    if let Some(aside) = aside.filter(|_| salvage) {
-        match supervised(|| outbox::copy(&open_sled(&aside)?, &store)) {
-            Ok(rows) => outbox_rows = rows,
-            Err(reason) => tracing::error!(reason, "the outbox of the old state store could not be read in full"),
+    let to_rescue = numbers(dir, RESCUE).map_err(io_error("listing the directory"))?;
+    for number in &to_rescue {
+        match supervised(|| outbox::copy(&open_sled(&numbered(dir, RESCUE, *number))?, &store)) {
+            Ok(rows) => outbox_rows += rows,
+            Err(reason) => tracing::error!(reason, "the outbox of an old state store could not be read in full"),
         }
     }
+    store.db.flush().map_err(sled_error("flushing"))?;
     sync_tree(&RealDisk, &sled_dir(dir)).map_err(io_error("syncing"))?;
     RealDisk.sync_dir(dir).map_err(io_error("syncing the directory"))?;
+    rescued(dir, &to_rescue).map_err(io_error("renaming what was set aside"))?;
     Ok((store, Opened::Rebuild { reason, outbox_rows }))
 }
 
-fn set_aside(dir: &Path) -> io::Result<Option<PathBuf>> {
-    let mut numbers: Vec<u64> =
-        RealDisk.list(dir)?.iter().filter_map(|name| name.strip_prefix(ASIDE)?.parse().ok()).collect();
-    numbers.sort_unstable();
-    let aside = if RealDisk.exists(&sled_dir(dir))? {
-        let number = numbers.last().map_or(1, |last| last.saturating_add(1));
-        let aside = dir.join(format!("{ASIDE}{number}"));
-        RealDisk.rename(&sled_dir(dir), &aside)?;
+fn set_aside(dir: &Path, name: &str) -> io::Result<()> {
+    if RealDisk.exists(&sled_dir(dir))? {
+        let last = numbers(dir, ASIDE)?.into_iter().chain(numbers(dir, RESCUE)?).max();
+        let number = last.map_or(1, |last| last.saturating_add(1));
+        RealDisk.rename(&sled_dir(dir), &numbered(dir, name, number))?;
         RealDisk.sync_dir(dir)?;
-        numbers.push(number);
-        Some(aside)
-    } else {
-        None
-    };
-    let excess = numbers.len().saturating_sub(ASIDES_KEPT);
-    for number in numbers.iter().take(excess) {
-        std::fs::remove_dir_all(dir.join(format!("{ASIDE}{number}")))?;
     }
-    Ok(aside)
+    Ok(())
+}
+
+/// Their rows are safe now: they are only evidence, of which the newest two are kept.
+fn rescued(dir: &Path, done: &[u64]) -> io::Result<()> {
+    for number in done {
+        RealDisk.rename(&numbered(dir, RESCUE, *number), &numbered(dir, ASIDE, *number))?;
+    }
+    let kept = numbers(dir, ASIDE)?;
+    for number in kept.iter().take(kept.len().saturating_sub(ASIDES_KEPT)) {
+        std::fs::remove_dir_all(numbered(dir, ASIDE, *number))?;
+    }
+    RealDisk.sync_dir(dir)
+}
+
+fn numbers(dir: &Path, name: &str) -> io::Result<Vec<u64>> {
+    let mut numbers: Vec<u64> =
+        RealDisk.list(dir)?.iter().filter_map(|entry| entry.strip_prefix(name)?.parse().ok()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn numbered(dir: &Path, name: &str, number: u64) -> PathBuf {
+    dir.join(format!("{name}{number}"))
 }
 
 /// sled's default is 1 GiB; a state of 100,000 validators is some 30 MB and lives in our own memory anyway.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// A store whose outbox rows are not in the new one yet.
+const RESCUE: &str = "rescue-";
+/// A store that nothing needs any more.
 const ASIDE: &str = "aside-";
 /// The newest two, for whoever wants to know what happened; older ones only fill the disk.
 const ASIDES_KEPT: usize = 2;
