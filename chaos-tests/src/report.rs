@@ -3,7 +3,7 @@
 //! In: evidence, violations, facts about the run. Out: text or JSON. Numbers are measured, not promised.
 
 use crate::invariants::{Violation, l1};
-use crate::oracle::{Content, Evidence, Exchange, Reply};
+use crate::oracle::{Content, Evidence, Exchange, Fault, Reply};
 use crate::scenario::Options;
 use crate::storm::Sent;
 use consigner_rules::{PublicKey, Root};
@@ -29,6 +29,10 @@ pub struct Report {
     pub shed: u64,
     /// Answers by status; `lost` without one.
     pub answers: BTreeMap<String, u64>,
+    /// Why requests were not answered with a verdict, by reason.
+    pub failures: BTreeMap<String, u64>,
+    /// Requests that got no verdict although nothing was broken at that moment.
+    pub failed_in_calm: usize,
     /// Signatures that came, repeats included.
     pub signatures: usize,
     /// Messages that were signed.
@@ -47,7 +51,8 @@ pub struct Report {
     pub longest_silence_ms: u128,
     /// Invariants that did not hold.
     pub violations: Vec<Violation>,
-    /// Answers that no client should get: neither 200, 307, 412 nor 503; and others that could not be read.
+    /// Answers that no client should get: neither 200, 307, 412 nor 503; answers that could not be read; requests that a
+    /// node in good health lost.
     pub unexpected: Vec<String>,
     /// Where the cluster's files were kept, if there are violations.
     pub kept: Option<PathBuf>,
@@ -104,13 +109,15 @@ impl Report {
         let signed: BTreeSet<(PublicKey, Root)> = evidence.genuine().map(|one| (one.validator, one.root)).collect();
         let (kept, hints) = facts.kept.unzip();
         let mut unexpected = facts.problems;
-        unexpected.extend(unexpected_answers(&evidence.exchanges));
+        unexpected.extend(unexpected_answers(evidence));
         Self {
             command: facts.options.command(),
             seconds: facts.seconds,
             requests: evidence.exchanges.len(),
             shed: facts.sent.shed,
             answers: answers(&evidence.exchanges),
+            failures: failures(&evidence.exchanges),
+            failed_in_calm: evidence.exchanges.iter().filter(|one| is_failed(one) && in_calm(one, evidence)).count(),
             signatures: evidence.genuine().count(),
             messages_signed: signed.len(),
             contested: contested(&evidence.exchanges),
@@ -142,12 +149,52 @@ fn answers(exchanges: &[Exchange]) -> BTreeMap<String, u64> {
     counts
 }
 
-fn unexpected_answers(exchanges: &[Exchange]) -> Vec<String> {
+/// Reasons are cut here: they are grouped, and one may hold numbers.
+const REASON_CHARS_MAX: usize = 120;
+
+fn failures(exchanges: &[Exchange]) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for exchange in exchanges.iter().filter(|exchange| is_failed(exchange)) {
+        let reason = match &exchange.reply {
+            None => "no answer when the run ended".to_owned(),
+            Some((_, Reply::Lost(why))) => {
+                format!("lost: {}", why.split_once(": ").map_or(why.as_str(), |(_url, reason)| reason))
+            }
+            Some((_, Reply::Answer { status, body, .. })) => format!("{status}: {}", String::from_utf8_lossy(body)),
+        };
+        *counts.entry(reason.chars().take(REASON_CHARS_MAX).collect()).or_default() += 1;
+    }
+    counts
+}
+
+fn is_failed(exchange: &Exchange) -> bool {
+    !matches!(exchange.status(), Some(200 | 307 | 412))
+}
+
+/// Whether no fault, to whichever node, was between its beginning and its end while the request was under way.
+fn in_calm(exchange: &Exchange, evidence: &Evidence) -> bool {
+    !evidence.faults.iter().any(|fault| overlap(exchange, fault))
+}
+
+/// Whether the node itself was broken while the request was under way.
+fn is_excused(exchange: &Exchange, evidence: &Evidence) -> bool {
+    evidence.faults.iter().any(|fault| fault.nodes.contains(&exchange.node) && overlap(exchange, fault))
+}
+
+fn overlap(exchange: &Exchange, fault: &Fault) -> bool {
+    let ended_before = exchange.answered_at().is_some_and(|at| at < fault.at);
+    let began_after = fault.healed_at.is_some_and(|healed| exchange.sent_at > healed);
+    !ended_before && !began_after
+}
+
+/// Answers that no client should get, and requests to a node in good health that were lost.
+fn unexpected_answers(evidence: &Evidence) -> Vec<String> {
     let is_unexpected = |exchange: &&Exchange| match &exchange.reply {
-        Some((_, Reply::Answer { status: 200 | 307 | 412 | 503, .. } | Reply::Lost(_))) => false,
+        Some((_, Reply::Answer { status: 200 | 307 | 412 | 503, .. })) => false,
+        Some((_, Reply::Lost(_))) => !is_excused(exchange, evidence),
         Some((_, Reply::Answer { .. })) | None => true,
     };
-    exchanges.iter().filter(is_unexpected).take(SHOWN_MAX).map(ToString::to_string).collect()
+    evidence.exchanges.iter().filter(is_unexpected).take(SHOWN_MAX).map(ToString::to_string).collect()
 }
 
 fn contested(exchanges: &[Exchange]) -> usize {
@@ -197,6 +244,10 @@ impl fmt::Display for Report {
         let Self { requests, shed, answers, signatures, messages_signed, contested, latency_ms, .. } = self;
         writeln!(f, "again: {}", self.command)?;
         writeln!(f, "{:.1} s; {requests} requests ({shed} not sent), answers {answers:?}", self.seconds)?;
+        for (reason, count) in &self.failures {
+            writeln!(f, "  {count} x {reason}")?;
+        }
+        writeln!(f, "  {} of these while nothing was broken", self.failed_in_calm)?;
         writeln!(f, "{signatures} signatures of {messages_signed} messages, {contested} contested slots and targets")?;
         writeln!(f, "{} exports and {} states compared", self.exports, self.states)?;
         let Latency { p50, p99, max } = latency_ms;
