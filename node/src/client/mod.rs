@@ -8,6 +8,8 @@ pub mod deployment;
 pub mod faults;
 pub mod history;
 pub mod signing;
+#[cfg(test)]
+mod tests;
 
 pub use deployment::{Deployment, NodeEntry};
 

@@ -90,3 +90,29 @@ fn not_ready<B: From<String>>(reason: &str) -> Response<B> {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    async fn status(readiness: &Readiness, path: &str) -> StatusCode {
+        let inner = tower::service_fn(async |_: Request<()>| Ok(Response::new(String::new())));
+        let mut gate = ReadyGate::new(inner, readiness.clone());
+        let request = Request::builder().uri(path).body(()).unwrap();
+        gate.call(request).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn only_ready_is_withheld_and_a_stop_is_for_ever() {
+        let readiness = Readiness::default();
+        assert_eq!(status(&readiness, "/ready").await, StatusCode::OK);
+        readiness.set_importing(true);
+        assert_eq!(status(&readiness, "/ready").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(&readiness, "//ready").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(&readiness, "/upcheck").await, StatusCode::OK);
+        readiness.set_stopping();
+        readiness.set_importing(false);
+        assert_eq!(status(&readiness, "/ready").await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
