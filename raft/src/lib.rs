@@ -11,6 +11,7 @@
 //! | `forward` | a follower's intents on their way to the leader |
 //! | `lease` | how long unslashable messages may be signed without hearing of a quorum |
 //! | `log_store`, `machine` | openraft's storage on our log, state store and snapshots |
+//! | `propose`, `status` | commands from any node, barriers, what a node tells about itself |
 //! | `recover` | what a start must find before anything is served |
 //! | `peer` | the channel between nodes |
 
@@ -25,16 +26,19 @@ mod log_store;
 mod machine;
 mod observe;
 mod peer;
+mod propose;
 mod recover;
 mod snapshot_body;
+mod status;
 #[cfg(test)]
 mod suite_tests;
 mod typ;
 mod types;
 
 pub use authorize::{AuthorizeError, Routing};
-pub use cluster::{Cluster, ClusterOptions, InitialiseError, KeyFeed, OnFatal, OnKeys, ProposeError, Unavailable};
+pub use cluster::{Cluster, ClusterOptions, KeyFeed, OnFatal, OnKeys, Unavailable};
 pub use peer::service::PeerService;
+pub use propose::{InitialiseError, ProposeError};
 pub use recover::OpenError;
 pub use types::{Leadership, Member, NodeStatus, Role, Timing};
 

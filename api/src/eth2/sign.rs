@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Sign bodies have 0.4 to 1.2 kB, but full phase0 blocks and Gloas execution payloads reach several MiB as JSON
-/// (Web3Signer stops at 10 MB; the issue asks for 16 MiB).
+/// (Web3Signer stops at 10 MB).
 const BODY: BodyRules = BodyRules { bytes_max: 16 << 20, time_max: Duration::from_secs(8) };
 
 /// Bodies above this size are understood off the async threads: parsing and hashing 1 MiB takes milliseconds.
