@@ -2,9 +2,9 @@
 //!
 //! In: configuration and the services behind the doors. Out: open doors that serve until they are stopped.
 
-use super::ServeError;
 use super::ready_gate::{Readiness, ReadyGate};
 use super::telemetry::{self, MetricsService};
+use super::{OnFatal, ServeError};
 use crate::config::{Config, TlsFiles};
 use consigner_api::App;
 use consigner_gate::door::{Door, DoorConfig, DoorCounters, DoorLimits};
@@ -29,6 +29,24 @@ pub(super) struct Serving {
 }
 
 impl Serving {
+    /// Spawns a door. One that ends before it is told to leaves a node that looks alive and answers nobody: fatal.
+    fn spawn(
+        name: &'static str,
+        stop: CancellationToken,
+        on_fatal: &OnFatal,
+        serving: impl Future<Output = usize> + Send + 'static,
+    ) -> Self {
+        let (on_fatal, stopped) = (OnFatal::clone(on_fatal), stop.clone());
+        let task = tokio::spawn(async move {
+            let ended = tokio::spawn(serving).await;
+            if !stopped.is_cancelled() {
+                on_fatal(&format!("the {name} door ended: {ended:?}"));
+            }
+            ended.unwrap_or_default()
+        });
+        Self { stop, task }
+    }
+
     /// Stops listening and lets requests in flight finish.
     pub(super) async fn stop(self) {
         self.stop.cancel();
@@ -46,6 +64,7 @@ pub(super) async fn open_doors(
     app: &Arc<App>,
     peers: PeerService,
     readiness: &Readiness,
+    on_fatal: &OnFatal,
 ) -> Result<Doors, ServeError> {
     let api_limits = DoorLimits {
         connections_max: config.api.connections_max,
@@ -69,11 +88,11 @@ pub(super) async fn open_doors(
     })
     .await?;
     let watched = vec![("api", api.counters()), ("peer", peer.counters())];
-    let metrics = serve_metrics(config, app, watched).await?;
+    let metrics = serve_metrics(config, app, watched, on_fatal).await?;
     let gate = ReadyGate::new(consigner_api::router(app.clone()), readiness.clone());
     let (api_stop, peer_stop) = (CancellationToken::new(), CancellationToken::new());
-    let api = Serving { stop: api_stop.clone(), task: tokio::spawn(api.serve(gate, api_stop)) };
-    let peer = Serving { stop: peer_stop.clone(), task: tokio::spawn(peer.serve(peers, peer_stop)) };
+    let api = Serving::spawn("api", api_stop.clone(), on_fatal, api.serve(gate, api_stop));
+    let peer = Serving::spawn("peer", peer_stop.clone(), on_fatal, peer.serve(peers, peer_stop));
     Ok(Doors { api, peer, metrics })
 }
 
@@ -81,6 +100,7 @@ async fn serve_metrics(
     config: &Config,
     app: &Arc<App>,
     doors: Vec<(&'static str, Arc<DoorCounters>)>,
+    on_fatal: &OnFatal,
 ) -> Result<Option<Serving>, ServeError> {
     let Some(metrics) = &config.metrics else { return Ok(None) };
     let door = Door::bind(DoorConfig {
@@ -103,7 +123,7 @@ async fn serve_metrics(
     let stop = CancellationToken::new();
     tokio::spawn(stop.clone().run_until_cancelled_owned(upkeep(handle.clone())));
     let service = MetricsService::new(handle, metrics.host_allowlist.clone(), before);
-    Ok(Some(Serving { stop: stop.clone(), task: tokio::spawn(door.serve(service, stop)) }))
+    Ok(Some(Serving::spawn("metrics", stop.clone(), on_fatal, door.serve(service, stop))))
 }
 
 async fn upkeep(handle: metrics_exporter_prometheus::PrometheusHandle) {

@@ -103,10 +103,10 @@ impl Node {
             genesis_validators_root,
         };
         let parts = Parts::new(&config)?;
-        let (cluster, peers) = Cluster::open(cluster_options(&config, &parts, on_fatal)?).await?;
+        let (cluster, peers) = Cluster::open(cluster_options(&config, &parts, on_fatal.clone())?).await?;
         let readiness = Readiness::default();
         let app = Arc::new(app(&config, &parts, cluster.clone(), chain, identity));
-        let opened = match open_doors(&config, &app, peers, &readiness).await {
+        let opened = match open_doors(&config, &app, peers, &readiness, &on_fatal).await {
             Ok(doors) => write_pid_file(&config).map(|pid_file| (doors, pid_file)),
             Err(error) => Err(error),
         };

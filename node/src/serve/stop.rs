@@ -43,9 +43,19 @@ pub async fn until_stopped(config: Config, stop_with_stdin: bool) -> Result<(), 
 
 fn exit_on_fatal() -> OnFatal {
     Arc::new(|reason: &str| {
+        // Whatever happens to the line, the process ends: dropped even if logging panics.
+        let _exit = Exit;
         tracing::error!(reason, "the node must not go on");
-        std::process::exit(1);
     })
+}
+
+/// Ends the process with exit code 1 when it is dropped.
+struct Exit;
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        std::process::exit(1);
+    }
 }
 
 /// Ends when standard input does; never, if it is not to be watched.
