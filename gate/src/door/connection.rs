@@ -15,11 +15,13 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_rustls::server::TlsStream;
 use tower::{Service, ServiceExt as _};
 
 use super::counting::{InFlight, Tracked, Watched};
-use super::handshake::{Refused, shake_hands};
+use super::handshake::{Refused, first_byte, shake_hands};
 use super::limits::DoorLimits;
+use super::lobby::Place;
 use super::supervision::{Activity, Verdict, Watch};
 use super::{Gatekeeper, Shutdown};
 use crate::peer::Peer;
@@ -28,18 +30,12 @@ use crate::peer::Peer;
 /// still buffers and to say goodbye.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// A permit each; the first is given back when the handshake is over, the second when the connection is.
-pub(super) struct Slots {
-    pub(super) handshake: OwnedSemaphorePermit,
-    pub(super) connection: OwnedSemaphorePermit,
-}
-
 /// Serves one accepted connection until it ends or the door is cut off.
 pub(super) async fn serve<S, B>(
     keeper: Arc<Gatekeeper>,
     stream: TcpStream,
     addr: SocketAddr,
-    slots: Slots,
+    place: Place,
     service: S,
     shutdown: Shutdown,
 ) where
@@ -49,35 +45,37 @@ pub(super) async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    // Fails only on a socket that is already gone, which the handshake will notice.
+    // Fails only on a socket that is already gone, which the wait for a byte will notice.
     let _gone = stream.set_nodelay(true);
-    let Slots { handshake, connection } = slots;
-    let Some(tls) = keeper.tls.as_ref().map(|tls| tls.current()) else {
-        drop(handshake);
-        let peer = Peer { addr, certificate: None };
-        return match keeper.admit(&peer) {
-            Ok(()) => supervise(&keeper, stream, peer, false, service, shutdown).await,
-            Err(refused) => keeper.refused(addr, &refused),
-        };
-    };
     let entered = tokio::select! {
         () = shutdown.begun.cancelled() => return,
-        entered = shake_hands(stream, addr, tls, keeper.limits.handshake_timeout) => entered,
+        entered = keeper.let_in(stream, addr, place) => entered,
     };
-    drop(handshake);
-    match entered.and_then(|(stream, peer)| keeper.admit(&peer).map(|()| (stream, peer))) {
-        Err(refused) => {
-            if !refused.probe {
-                keeper.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
-            }
-            keeper.refused(addr, &refused);
+    match entered {
+        Err(refused) => keeper.refused(addr, &refused),
+        Ok(Entered { io: Transport::Plain(plain), peer, cap }) => {
+            supervise(&keeper, plain, peer, false, service, shutdown).await;
+            drop(cap);
         }
-        Ok((stream, peer)) => {
-            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            supervise(&keeper, stream, peer, http2, service, shutdown).await;
+        Ok(Entered { io: Transport::Tls(tls), peer, cap }) => {
+            let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+            supervise(&keeper, tls, peer, http2, service, shutdown).await;
+            drop(cap);
         }
     }
-    drop(connection);
+}
+
+/// Plain is for metrics only.
+enum Transport {
+    Plain(TcpStream),
+    Tls(TlsStream<TcpStream>),
+}
+
+/// A caller that may ask.
+struct Entered {
+    io: Transport,
+    peer: Peer,
+    cap: OwnedSemaphorePermit,
 }
 
 async fn supervise<I, S, B>(keeper: &Gatekeeper, io: I, peer: Peer, http2: bool, service: S, shutdown: Shutdown)
@@ -212,6 +210,34 @@ fn describe(error: &(dyn Error + 'static)) -> String {
 }
 
 impl Gatekeeper {
+    /// From accept to an open connection. Each step takes its place only when the step before is over.
+    async fn let_in(&self, stream: TcpStream, addr: SocketAddr, waiting: Place) -> Result<Entered, Refused> {
+        let DoorLimits { first_byte_timeout, handshake_timeout, .. } = self.limits;
+        let until = tokio::time::Instant::now() + handshake_timeout;
+        tokio::select! {
+            spoken = first_byte(&stream, first_byte_timeout.min(handshake_timeout)) => spoken?,
+            () = waiting.evicted() => return Err(Refused::crowded("silent, and others waited")),
+        }
+        waiting.has_spoken();
+        let Some(tls) = self.tls.as_ref().map(|tls| tls.current()) else {
+            let peer = Peer { addr, certificate: None };
+            self.admit(&peer)?;
+            return Ok(Entered { io: Transport::Plain(stream), peer, cap: self.caps.connection()? });
+        };
+        let shaking = tokio::select! {
+            shaking = self.caps.shaking.enter(addr.ip()) => shaking,
+            () = waiting.evicted() => return Err(Refused::crowded("waited for a handshake, and others did, too")),
+            () = tokio::time::sleep_until(until) => return Err(Refused::crowded("too many handshakes")),
+        };
+        drop(waiting);
+        let (stream, peer) = tokio::select! {
+            shaken = shake_hands(stream, addr, tls, until, handshake_timeout) => shaken?,
+            () = shaking.evicted() => return Err(Refused::crowded("slow in its handshake, and others waited")),
+        };
+        self.admit(&peer)?;
+        Ok(Entered { io: Transport::Tls(stream), peer, cap: self.caps.connection()? })
+    }
+
     fn admit(&self, peer: &Peer) -> Result<(), Refused> {
         let Some(admit) = &self.admit else { return Ok(()) };
         admit(peer).map_err(|reason| {

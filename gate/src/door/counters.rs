@@ -15,7 +15,7 @@ pub struct DoorCounters {
 }
 
 impl DoorCounters {
-    /// Connections let past the cap.
+    /// Connections taken from the system.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
     }
@@ -25,7 +25,7 @@ impl DoorCounters {
         self.handshakes_failed.load(Ordering::Relaxed)
     }
 
-    /// Connections closed at once because a cap was reached.
+    /// Connections closed because a cap was reached: at once, or while still unproved to make room for another.
     pub fn refused_full(&self) -> u64 {
         self.refused_full.load(Ordering::Relaxed)
     }
@@ -40,7 +40,7 @@ impl DoorCounters {
         self.accept_errors.load(Ordering::Relaxed)
     }
 
-    /// Connections open now, those in a handshake included.
+    /// Connections open now, those that have proved nothing yet included.
     pub fn open(&self) -> u64 {
         let closed = self.closed.load(Ordering::Acquire);
         self.accepted().saturating_sub(closed)

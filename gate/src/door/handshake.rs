@@ -31,30 +31,51 @@ pub(super) struct Refused {
     pub(super) reason: String,
     /// Subject and fingerprint of the certificate that the caller presented, if it did.
     pub(super) certificate: Option<String>,
+    /// What to do about it.
+    pub(super) kind: RefusedAs,
+}
+
+/// How a refusal is counted and logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RefusedAs {
     /// The caller went away before it sent a byte: a TCP health check, not an attempt to get in.
-    pub(super) probe: bool,
+    Probe,
+    /// There was no room for it, whoever it was.
+    Crowded,
+    /// It did not prove that it may come in.
+    Unproved,
 }
 
 impl Refused {
     pub(super) fn because(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), certificate: None, probe: false }
+        Self { reason: reason.into(), certificate: None, kind: RefusedAs::Unproved }
+    }
+
+    pub(super) fn crowded(reason: &str) -> Self {
+        Self { kind: RefusedAs::Crowded, ..Self::because(reason) }
     }
 }
 
-/// Shakes hands within `deadline`.
+/// Waits for the caller's first byte, which stays unread, for as long as `timeout`.
+pub(super) async fn first_byte(stream: &TcpStream, timeout: Duration) -> Result<(), Refused> {
+    match tokio::time::timeout(timeout, stream.peek(&mut [0])).await {
+        Err(_elapsed) => Err(Refused::because(format!("no byte within {timeout:?}"))),
+        // Closed, or reset as load balancers end their TCP health checks.
+        Ok(Ok(0) | Err(_)) => {
+            Err(Refused { kind: RefusedAs::Probe, ..Refused::because("closed before the first byte") })
+        }
+        Ok(Ok(_)) => Ok(()),
+    }
+}
+
+/// Shakes hands until `until`; `deadline` is what that was, for the reason.
 pub(super) async fn shake_hands(
     stream: TcpStream,
     addr: SocketAddr,
     config: Arc<ServerConfig>,
+    until: Instant,
     deadline: Duration,
 ) -> Result<(TlsStream<TcpStream>, Peer), Refused> {
-    let until = Instant::now() + deadline;
-    match timeout_at(until, stream.peek(&mut [0])).await {
-        Err(_elapsed) => return Err(Refused::because(format!("no byte within {deadline:?}"))),
-        // Closed, or reset as load balancers end their TCP health checks.
-        Ok(Ok(0) | Err(_)) => return Err(Refused { probe: true, ..Refused::because("closed before the handshake") }),
-        Ok(Ok(_)) => {}
-    }
     let accept = TlsAcceptor::from(config).accept(stream).into_fallible();
     let (result, leaf) = noting_the_leaf(timeout_at(until, accept)).await;
     let certificate = leaf.as_ref().map(peer::describe);

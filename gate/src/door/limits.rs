@@ -21,16 +21,33 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// of buffers each while busy, and one file descriptor.
 pub const CONNECTIONS_MAX: usize = 1024;
 
-/// Handshakes at one time, part of the cap above: callers that have proved nothing yet can never take all of it.
+/// Handshakes at one time: about 20 KiB each, and more would only slow each other down.
 pub const HANDSHAKES_MAX: usize = 256;
+
+/// A handshake is left alone for this long, two round trips between continents; after that it is given up when
+/// somebody else needs its place.
+pub const HANDSHAKE_GRACE: Duration = Duration::from_millis(500);
+
+/// Callers that have not sent a byte yet, at one time: each costs a descriptor and about 2 KiB. The more there are, the
+/// longer a flood of silent callers takes to push an honest one out before its first byte, which follows within a
+/// millisecond.
+pub const WAITING_MAX: usize = 1024;
+
+/// A client sends its first byte right after it connected; 1 s covers one that was lost and sent again.
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Limits of one door. `Default` suits validator clients and operators, [`DoorLimits::peer`] other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoorLimits {
-    /// Open connections, those in a handshake included; further ones are closed at once.
+    /// Open connections of callers that were let in; further ones are closed at once.
     pub connections_max: usize,
-    /// Connections in a TLS handshake at one time; further ones are closed at once.
+    /// Connections in a TLS handshake at one time, a quarter of them from one source; further ones wait until one is
+    /// over, or older than [`HANDSHAKE_GRACE`] and so cut.
     pub handshakes_max: usize,
+    /// Connections without a first byte at one time, a quarter of them from one source; a further one cuts the oldest.
+    pub waiting_max: usize,
+    /// From accept to the first byte.
+    pub first_byte_timeout: Duration,
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
     /// From the first byte of an HTTP/1.1 request head to its last.
@@ -60,6 +77,8 @@ impl Default for DoorLimits {
         Self {
             connections_max: CONNECTIONS_MAX,
             handshakes_max: HANDSHAKES_MAX,
+            waiting_max: WAITING_MAX,
+            first_byte_timeout: FIRST_BYTE_TIMEOUT,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             head_timeout: HEAD_TIMEOUT,
             idle_timeout: IDLE_TIMEOUT,
@@ -85,6 +104,7 @@ impl DoorLimits {
             // At most 7 nodes with one connection each, plus those not yet noticed to be dead.
             connections_max: 64,
             handshakes_max: 32,
+            waiting_max: 512,
             http2_streams_max: 1024,
             http2_stream_window: 2 << 20,
             http2_connection_window: 16 << 20,

@@ -1,7 +1,8 @@
 //! A listening socket and everything between `accept` and the first line of the program that knows what a request is.
 //!
 //! ```text
-//! accept -> cap -> TLS handshake (deadline) -> admit(peer) -> HTTP/1.1 or HTTP/2 -> service(request + Peer)
+//! accept -> first byte -> TLS handshake -> cap -> admit(peer) -> HTTP/1.1 or HTTP/2 -> service(request + Peer)
+//!        (room, deadline)  (room, deadline)   \
 //!             \________ refused: closed, counted, one WARN line (at most 10 per second) ________/
 //! ```
 //!
@@ -13,13 +14,14 @@ mod counters;
 mod counting;
 mod handshake;
 mod limits;
+mod lobby;
 mod quiet;
 mod supervision;
 
 pub use counters::DoorCounters;
 pub use limits::{
-    CONNECTIONS_MAX, DRAIN_TIMEOUT, DoorLimits, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HEAD_TIMEOUT, IDLE_TIMEOUT,
-    STALL_TIMEOUT,
+    CONNECTIONS_MAX, DRAIN_TIMEOUT, DoorLimits, FIRST_BYTE_TIMEOUT, HANDSHAKE_GRACE, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX,
+    HEAD_TIMEOUT, IDLE_TIMEOUT, STALL_TIMEOUT, WAITING_MAX,
 };
 
 use std::convert::Infallible;
@@ -31,17 +33,17 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use crate::peer::Peer;
 use crate::tls::ReloadableTls;
-use connection::Slots;
 use counters::Counted;
-use handshake::Refused;
+use handshake::{Refused, RefusedAs};
+use lobby::Lobby;
 use quiet::LogBudget;
 
 /// After an accept error that is not the caller's fault (no descriptors left) the door waits this long: trying again
@@ -97,6 +99,7 @@ struct Gatekeeper {
     tls: Option<Arc<ReloadableTls>>,
     admit: Option<Admit>,
     limits: DoorLimits,
+    caps: Caps,
     counters: Arc<DoorCounters>,
     refusals: LogBudget,
     overflow: LogBudget,
@@ -125,7 +128,8 @@ impl Door {
         let now = Instant::now();
         let counters = Arc::new(DoorCounters::default());
         let (refusals, overflow) = (LogBudget::new(now), LogBudget::new(now));
-        let keeper = Arc::new(Gatekeeper { name, tls, admit, limits, counters, refusals, overflow });
+        let caps = Caps::new(&limits);
+        let keeper = Arc::new(Gatekeeper { name, tls, admit, limits, caps, counters, refusals, overflow });
         Ok(Self { listener, addr, keeper })
     }
 
@@ -152,7 +156,6 @@ impl Door {
         let Self { listener, keeper, .. } = self;
         let tasks = TaskTracker::new();
         let ends = Shutdown { begun: shutdown, cut: CancellationToken::new() };
-        let caps = Caps::new(&keeper.limits);
         let mut report = tokio::time::interval(REPORT_INTERVAL);
         loop {
             let accepted = tokio::select! {
@@ -165,18 +168,16 @@ impl Door {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, addr)) => match caps.take() {
-                    Some(slots) => {
-                        let counted = Counted::new(keeper.counters.clone());
-                        let serving =
-                            connection::serve(keeper.clone(), stream, addr, slots, service.clone(), ends.clone());
-                        tasks.spawn(async move {
-                            serving.await;
-                            drop(counted);
-                        });
-                    }
-                    None => keeper.turn_away(stream, addr),
-                },
+                Ok((stream, addr)) => {
+                    let counted = Counted::new(keeper.counters.clone());
+                    // Without grace it does not wait.
+                    let place = keeper.caps.waiting.enter(addr.ip()).await;
+                    let serving = connection::serve(keeper.clone(), stream, addr, place, service.clone(), ends.clone());
+                    tasks.spawn(async move {
+                        serving.await;
+                        drop(counted);
+                    });
+                }
                 Err(error) => keeper.accept_failed(&error, &ends.begun).await,
             }
         }
@@ -198,43 +199,49 @@ async fn drain(tasks: &TaskTracker, ends: &Shutdown, keeper: &Gatekeeper) -> usi
 }
 
 struct Caps {
+    waiting: Arc<Lobby>,
+    shaking: Arc<Lobby>,
     connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
 }
 
 impl Caps {
+    /// A number beyond what can be counted means that number.
     fn new(limits: &DoorLimits) -> Self {
         Self {
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
-            handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
+            waiting: Lobby::new(limits.waiting_max, Duration::ZERO),
+            shaking: Lobby::new(limits.handshakes_max, limits::HANDSHAKE_GRACE),
+            connections: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
         }
     }
 
-    fn take(&self) -> Option<Slots> {
-        let connection = self.connections.clone().try_acquire_owned().ok()?;
-        let handshake = self.handshakes.clone().try_acquire_owned().ok()?;
-        Some(Slots { handshake, connection })
+    fn connection(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        let taken = self.connections.clone().try_acquire_owned();
+        taken.map_err(|_| Refused::crowded("too many open connections"))
     }
 }
 
 impl Gatekeeper {
-    fn turn_away(&self, stream: TcpStream, addr: SocketAddr) {
-        drop(stream);
-        self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
-        if self.overflow.may_write(Instant::now()) {
-            let DoorLimits { connections_max, handshakes_max, .. } = self.limits;
-            tracing::warn!(door = %self.name, peer = %addr, connections_max, handshakes_max,
-                "connection refused: too many open connections or handshakes");
-        }
-    }
-
     fn refused(&self, addr: SocketAddr, refused: &Refused) {
-        let Refused { reason, certificate, probe } = refused;
-        if *probe {
-            tracing::debug!(door = %self.name, peer = %addr, reason, "connection closed by the caller");
-        } else if self.refusals.may_write(Instant::now()) {
-            let certificate = certificate.as_deref().unwrap_or("none");
-            tracing::warn!(door = %self.name, peer = %addr, reason, certificate, "connection refused");
+        let Refused { reason, certificate, kind } = refused;
+        let certificate = certificate.as_deref().unwrap_or("none");
+        match kind {
+            RefusedAs::Probe => {
+                tracing::debug!(door = %self.name, peer = %addr, reason, "connection closed by the caller");
+            }
+            RefusedAs::Crowded => {
+                self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
+                if self.overflow.may_write(Instant::now()) {
+                    let DoorLimits { connections_max, handshakes_max, waiting_max, .. } = self.limits;
+                    tracing::warn!(door = %self.name, peer = %addr, reason, certificate, connections_max,
+                        handshakes_max, waiting_max, "connection refused: the door is full");
+                }
+            }
+            RefusedAs::Unproved => {
+                self.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+                if self.refusals.may_write(Instant::now()) {
+                    tracing::warn!(door = %self.name, peer = %addr, reason, certificate, "connection refused");
+                }
+            }
         }
     }
 

@@ -1,0 +1,120 @@
+//! Callers without a certificate cannot keep those with one out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use consigner_gate::DoorLimits;
+use http::{Method, StatusCode};
+use support::pki::{LONG, Pki};
+use support::{Open, config, logs, open, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Honest callers that come one after another while the flood goes on.
+const HONEST: usize = 10;
+
+/// Sockets that are opened again as soon as they are closed.
+struct Flood {
+    opened: Arc<AtomicU64>,
+    _callers: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Flood {
+    fn new(addr: SocketAddr, callers: usize, says: &'static [u8]) -> Self {
+        let opened = Arc::new(AtomicU64::new(0));
+        let caller = |_| {
+            let opened = opened.clone();
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                loop {
+                    let Ok(mut stream) = TcpStream::connect(addr).await else { continue };
+                    opened.fetch_add(1, Ordering::Relaxed);
+                    let _closed = stream.write_all(says).await;
+                    let _closed = stream.read_to_end(&mut Vec::new()).await;
+                }
+            }))
+        };
+        Self { _callers: (0..callers).map(caller).collect(), opened }
+    }
+
+    fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+}
+
+async fn serves(door: &Open, pki: &Pki) {
+    for round in 0..HONEST {
+        let honest = pki.https("honest");
+        let answer = honest.request(Method::GET, &door.url("/"), &[], Bytes::new(), LONG).await;
+        let status = answer.unwrap_or_else(|why| panic!("honest caller {round} was kept out: {why}")).status;
+        assert_eq!(status, StatusCode::OK);
+    }
+}
+
+/// From one source, so that the honest share its part.
+async fn silent_flood(name: &str, limits: DoorLimits) {
+    let pki = Pki::new();
+    let mut config = config(name, pki.server());
+    let callers = limits.waiting_max / 4 + 30;
+    config.limits = limits;
+    let door = open(config).await;
+    let flood = Flood::new(door.addr, callers, b"");
+    until("the flood to be displaced", || door.counters.refused_full() > 0).await;
+    let before = flood.opened();
+    serves(&door, &pki).await;
+    until("the flood to come again", || flood.opened() > before + callers as u64).await;
+    let open = door.counters.open() as usize;
+    assert!(open < callers + HONEST, "{open} are open");
+    assert!(logs::warnings(name)[0].contains("silent, and others waited"), "{}", logs::warnings(name)[0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_callers_do_not_stop_the_door_between_nodes() {
+    silent_flood("silent-peer", DoorLimits::peer()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_callers_do_not_stop_the_door_of_clients() {
+    silent_flood("silent-api", DoorLimits::default()).await;
+}
+
+#[tokio::test]
+async fn silent_callers_below_the_cap_hold_no_handshake() {
+    let pki = Pki::new();
+    let mut config = config("below", pki.server());
+    (config.limits.handshakes_max, config.limits.first_byte_timeout) = (1, LONG);
+    config.limits.handshake_timeout = LONG;
+    let door = open(config).await;
+    let mut silent = Vec::new();
+    for _ in 0..60 {
+        silent.push(TcpStream::connect(door.addr).await.unwrap());
+    }
+    until("all of them to be in", || door.counters.open() == 60).await;
+    serves(&door, &pki).await;
+    assert_eq!(door.counters.refused_full(), 0);
+}
+
+#[tokio::test]
+async fn who_stops_in_its_handshake_makes_room() {
+    const HALF_A_HELLO: &[u8] = &[22, 3, 1, 2, 0, 1];
+    let pki = Pki::new();
+    let mut config = config("halfway", pki.server());
+    (config.limits.handshakes_max, config.limits.handshake_timeout) = (4, LONG);
+    let door = open(config).await;
+    let mut halfway = TcpStream::connect(door.addr).await.unwrap();
+    halfway.write_all(HALF_A_HELLO).await.unwrap();
+    until("it to be in", || door.counters.open() == 1).await;
+    // One source has one of the four places.
+    let honest = pki.https("honest");
+    let answer = honest.request(Method::GET, &door.url("/"), &[], Bytes::new(), Duration::from_secs(5)).await;
+    assert_eq!(answer.unwrap().status, StatusCode::OK);
+    assert_eq!(door.counters.refused_full(), 1);
+    assert!(logs::warnings("halfway")[0].contains("slow in its handshake"), "{:?}", logs::warnings("halfway"));
+}
