@@ -141,3 +141,32 @@ fn a_port_that_is_taken_is_said_and_dev_still_stops() {
     dev.signal(Signal::INT);
     assert_eq!(dev.ended(STOP).code(), Some(0));
 }
+
+#[test]
+fn an_overlay_that_no_node_would_take_is_said_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let overlay = dir.path().join("overlay.yaml");
+    std::fs::write(&overlay, "api: {lissten: 127.0.0.1:1}\n").unwrap();
+    let work = dir.path().join("dev");
+    let (code, stdout, stderr) =
+        output(&["dev", "--dir", work.to_str().unwrap(), "--config-overlay", overlay.to_str().unwrap()]);
+    assert_eq!(code, 2, "{stdout}{stderr}");
+    assert!(stderr.contains("unknown key; did you mean \"api.listen\"?"), "{stderr}");
+}
+
+/// The note that the cluster is initialised can be lost between the call and the write.
+#[test]
+fn a_start_that_died_before_it_noted_the_initialisation_is_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_base_port(1).to_string();
+    for _ in 0..2 {
+        let mut dev = Dev::start(dir.path(), &["--nodes", "1", "--base-port", &port]);
+        dev.until_ready();
+        dev.signal(Signal::TERM);
+        assert_eq!(dev.ended(STOP).code(), Some(0), "{:#?}", dev.printed);
+        let plan = std::fs::read_to_string(dir.path().join("dev.json")).unwrap();
+        assert!(plan.contains("\"initialised\": true"), "{plan}");
+        std::fs::write(dir.path().join("dev.json"), plan.replace("\"initialised\": true", "\"initialised\": false"))
+            .unwrap();
+    }
+}

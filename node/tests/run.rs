@@ -108,6 +108,34 @@ async fn a_node_runs_by_itself_tells_metrics_logs_json_and_stops_on_sigterm() {
     }
 }
 
+/// A full log disk, or a supervisor that closed stderr, must not take the node down line by line.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_log_cannot_be_written_serves_and_stops_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    cluster_of_one(dir.path());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut node =
+        consigner().args(["run", "--config"]).arg(dir.path().join("node1/config.yaml")).stderr(full).spawn().unwrap();
+    let deployment = common::deployment(dir.path());
+    let signer = deployment.signer(1).unwrap();
+    let until = Instant::now() + common::START;
+    while signer.probe("/ready", Duration::from_secs(2)).await != Some(StatusCode::OK) {
+        assert!(node.try_wait().unwrap().is_none(), "the node ended");
+        assert!(Instant::now() < until, "not ready");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Each of these writes a WARN in the accept loop.
+    let api: std::net::SocketAddr = deployment.nodes[0].api_url.trim_start_matches("https://").parse().unwrap();
+    for _ in 0..20 {
+        use std::io::Write as _;
+        std::net::TcpStream::connect(api).unwrap().write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    }
+    assert_eq!(signer.probe("/ready", Duration::from_secs(5)).await, Some(StatusCode::OK));
+    consigner_node::dev::signal_pid(node.id(), rustix::process::Signal::TERM);
+    let status = common::eventually("the end of the node", Duration::from_secs(10), || node.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
+}
+
 async fn metrics_answer(deployment: &consigner_node::client::Deployment) {
     let tls = consigner_gate::ClientTls {
         cert: deployment.client_cert.clone(),

@@ -103,6 +103,7 @@ pub async fn main(args: DevArgs) -> Exit {
             | DevError::OtherCluster { .. }
             | DevError::Overlay { .. }
             | DevError::Chain(_)
+            | DevError::Configuration(_)
             | DevError::RawKeys(_)),
         ) => {
             let _failed = fail(&error);

@@ -10,6 +10,14 @@ use consigner_gate::HostAllowlist;
 use consigner_raft::Timing;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
+
+/// Lengths of the serving lease: shorter than some pings is never alive, longer than this bounds nothing (deletions and
+/// policy changes wait for it).
+const LEASE: std::ops::RangeInclusive<Duration> = Duration::from_millis(250)..=Duration::from_secs(10);
+
+/// Each connection costs a task, buffers and a file descriptor; systems allow about a million descriptors.
+const CONNECTIONS_MAX: u64 = 1_000_000;
 
 /// Resolves relative paths against `base` and checks everything that needs no disk.
 ///
@@ -82,6 +90,9 @@ impl Resolver<'_> {
         let (clients, admins) = (self.names("api.clients"), self.names("api.admins"));
         let sign_requests_max = self.number("api.sign-requests-max", 1);
         let connections_max = self.number("api.connections-max", 1);
+        if connections_max.is_some_and(|connections| connections > CONNECTIONS_MAX) {
+            self.complain("api.connections-max", format!("must be at most {CONNECTIONS_MAX}"));
+        }
         let idle_timeout = self.scalar("api.idle-timeout", values::duration);
         Some(ApiConfig {
             listen: listen?,
@@ -150,11 +161,14 @@ impl Resolver<'_> {
             leader_wait: leader_wait?,
             forward_try: forward_try?,
         };
-        if timing.election_min <= timing.heartbeat * 2 {
+        if timing.election_min <= timing.heartbeat.saturating_mul(2) {
             self.complain("raft.election-min", "must be more than twice raft.heartbeat".to_owned());
         }
         if timing.election_max <= timing.election_min {
             self.complain("raft.election-max", "must be greater than raft.election-min".to_owned());
+        }
+        if !LEASE.contains(&timing.lease) {
+            self.complain("raft.lease", format!("must lie between {:?} and {:?}", LEASE.start(), LEASE.end()));
         }
         Some(timing)
     }

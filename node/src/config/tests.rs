@@ -148,6 +148,8 @@ const MISTAKES: &[(&str, usize, &str, &str)] = &[
     ("raft: {election-min: 100ms}", 1, "raft.election-min", "more than twice raft.heartbeat"),
     ("raft: {election-max: 350ms}", 1, "raft.election-max", "greater than raft.election-min"),
     ("raft: {snapshot-every: 0}", 1, "raft.snapshot-every", "from 1 up"),
+    ("raft: {heartbeat: 18446744073709551615s}", 1, "raft.heartbeat", "does not fit"),
+    ("raft: {lease: 9999s}", 1, "raft.lease", "must lie between"),
     ("log: {level: info}\nlog: {level: warn}", 2, "", "\"log\" is set already in line"),
     ("log: &a {level: info}", 1, "", "anchors"),
     ("log: *a", 1, "", ""),

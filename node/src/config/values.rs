@@ -62,8 +62,11 @@ pub fn duration(text: &str) -> Option<Duration> {
         "min" => Duration::from_secs(count.checked_mul(60)?),
         _ => return None,
     };
-    (duration > Duration::ZERO).then_some(duration)
+    (duration > Duration::ZERO && duration <= DURATION_MAX).then_some(duration)
 }
+
+/// No timer of a node is longer than a day; more is a slip of the finger, and sums of timers must not overflow.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One of the words of a form, in any case, and the spellings of Web3Signer that mean the same.
 pub fn word(text: &str, words: &'static [&'static str]) -> Option<&'static str> {

@@ -90,6 +90,10 @@ async fn initialise(plan: &Plan, admin: &ClusterClient) -> Result<(), DevError> 
             Ok(_) => return Ok(()),
             // The node may have died between its answer to /upcheck and now; it is started again.
             Err(CallError::Unreachable(_)) => tokio::time::sleep(POLL).await,
+            // An earlier call was agreed although its answer, or this command's note of it, was lost.
+            Err(CallError::Status { status: StatusCode::CONFLICT, .. }) => return Ok(()),
+            // No quorum came together yet; the call may be repeated.
+            Err(CallError::Status { status: StatusCode::SERVICE_UNAVAILABLE, .. }) => tokio::time::sleep(POLL).await,
             Err(error) => return Err(error.into()),
         }
     }

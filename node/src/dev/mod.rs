@@ -17,8 +17,8 @@ pub use supervisor::Supervisor;
 
 use crate::cli::output::say;
 use crate::client::CallError;
-use crate::config::NetworkConfig;
 use crate::config::tree::{Tree, TreeError};
+use crate::config::{self, NetworkConfig};
 use crate::serve::import::{ImportError, raw_secrets};
 use crate::serve::network::{self, ChainError};
 use consigner_keys::LocalSealer;
@@ -101,6 +101,9 @@ pub enum DevError {
     /// The file of `--raw-keys`.
     #[error(transparent)]
     RawKeys(#[from] ImportError),
+    /// A node would refuse its configuration.
+    #[error(transparent)]
+    Configuration(#[from] config::ConfigError),
     /// Certificates.
     #[error(transparent)]
     Certificate(#[from] crate::certs::CertificateError),
@@ -186,8 +189,20 @@ fn prepare(options: &DevOptions) -> Result<Prepared, DevError> {
         node_config::write(&layout, &plan, options, &overlay, id)
             .map_err(io(&format!("configuration of node {id}")))?;
     }
+    check_configurations(&layout, &plan)?;
     layout.write_plan(&plan).map_err(io("dev.json"))?;
     Ok(Prepared { layout, plan, _lock: lock })
+}
+
+/// What a node would refuse in its own configuration (an overlay may hold anything), said here: a child that exits at
+/// once would be restarted for ever.
+fn check_configurations(layout: &Layout, plan: &Plan) -> Result<(), DevError> {
+    for id in 1..=plan.nodes {
+        let file = layout.config(id);
+        let loaded = config::load(&file, [], &[]);
+        loaded.and_then(|loaded| loaded.config.check_files(&file)).map_err(DevError::Configuration)?;
+    }
+    Ok(())
 }
 
 /// What every node would refuse, said once and before any of them starts.
