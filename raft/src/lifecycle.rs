@@ -159,12 +159,18 @@ impl Cluster {
         self.raft().runtime_config().elect(false);
         // A voter grants no vote while it heard a leader within the upper election timeout.
         tokio::time::sleep(self.timing().election_max).await;
+        let mut stands = false;
         for (id, member) in successors {
             let asked: Result<bool, _> =
                 self.inner.links.call((id, &member), wire::ELECT, &(), self.timing().election_max).await;
-            if asked.is_ok_and(|stands| stands) {
+            stands = asked.is_ok_and(|stands| stands);
+            if stands {
                 break;
             }
+        }
+        if !stands {
+            tracing::info!("no other node is there to take over the leadership");
+            return;
         }
         let mut metrics = self.raft().metrics();
         // An error means that raft is gone already.
