@@ -14,7 +14,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How many violations, or unexpected answers, are shown of one kind.
-const SHOWN_MAX: usize = 10;
+const SHOWN_MAX: usize = 5;
+
+/// How many violations of one invariant a report keeps; one bug shows in hundreds of pairs.
+const KEPT_MAX: usize = 50;
 
 /// A run, judged.
 #[derive(Debug, Clone, Serialize)]
@@ -49,7 +52,9 @@ pub struct Report {
     pub faults: Vec<FaultLine>,
     /// The longest time between two signatures, in milliseconds.
     pub longest_silence_ms: u128,
-    /// Invariants that did not hold.
+    /// Invariants that did not hold, and how often.
+    pub violated: BTreeMap<&'static str, usize>,
+    /// The first violations of each.
     pub violations: Vec<Violation>,
     /// Answers that no client should get: neither 200, 307, 412 nor 503; answers that could not be read; requests that a
     /// node in good health lost.
@@ -105,7 +110,13 @@ pub struct RunFacts<'o> {
 impl Report {
     /// Counts and measures.
     #[must_use]
-    pub fn new(facts: RunFacts<'_>, evidence: &Evidence, violations: Vec<Violation>) -> Self {
+    pub fn new(facts: RunFacts<'_>, evidence: &Evidence, mut violations: Vec<Violation>) -> Self {
+        let mut violated = BTreeMap::new();
+        violations.retain(|violation| {
+            let count = violated.entry(violation.invariant).or_default();
+            *count += 1;
+            *count <= KEPT_MAX
+        });
         let signed: BTreeSet<(PublicKey, Root)> = evidence.genuine().map(|one| (one.validator, one.root)).collect();
         let (kept, hints) = facts.kept.unzip();
         let mut unexpected = facts.problems;
@@ -126,6 +137,7 @@ impl Report {
             latency_ms: latency(evidence),
             faults: fault_lines(evidence),
             longest_silence_ms: longest_silence(evidence).as_millis(),
+            violated,
             violations,
             unexpected,
             kept,
@@ -269,7 +281,7 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "{name}: {}",
-                if of.is_empty() { "held".to_owned() } else { format!("{} VIOLATIONS", of.len()) }
+                self.violated.get(name).map_or_else(|| "held".to_owned(), |count| format!("{count} VIOLATIONS"))
             )?;
             of.iter().take(SHOWN_MAX).try_for_each(|violation| writeln!(f, "  {violation}"))?;
         }

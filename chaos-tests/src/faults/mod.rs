@@ -9,7 +9,7 @@ mod restart_all;
 
 use crate::cluster::{Cluster, ClusterError, SignalError};
 use crate::oracle::{Courier, Fault, Watch};
-use std::fmt::Debug;
+use crate::storm::Challenger;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ pub struct Field<'c> {
     pub courier: Arc<Courier>,
     /// What is known of their states.
     pub watch: &'c Watch,
+    /// What rages meanwhile.
+    pub storm: Challenger,
     /// What was broken so far.
     pub faults: Vec<Fault>,
 }

@@ -12,10 +12,13 @@ pub(super) async fn run(field: &mut Field<'_>) -> Result<(), FaultError> {
     let fault = field.begin("pause-leader", &[leader]);
     field.cluster.signal(leader.1, Signal::STOP)?;
     let since = field.now();
+    field.storm.challenge();
     // Not synchronisation: the length of the pause is the fault.
     tokio::time::sleep(PAUSE).await;
     let thaw = field.begin("thaw-leader", &[leader]);
     field.cluster.signal(leader.1, Signal::CONT)?;
+    // The old leader has rivals waiting in its sockets and in its own log.
+    field.storm.challenge();
     field.until_signing(since).await?;
     field.until_signing(field.now()).await?;
     field.until_restarted(&[]).await?;

@@ -22,7 +22,9 @@ pub(super) async fn run(field: &mut Field<'_>) -> Result<(), FaultError> {
     if let Some(fault) = field.faults.get_mut(fault) {
         fault.quorum_at = now;
     }
+    field.storm.challenge();
     field.until_signing(since).await?;
+    field.storm.challenge();
     field.until_restarted(&victims).await?;
     field.healed(fault);
     Ok(())

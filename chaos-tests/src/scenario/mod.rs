@@ -185,7 +185,7 @@ async fn break_and_heal(
 ) -> Broken {
     let (seed, validators, rounds_per_second) = (options.seed, options.validators, options.rounds_per_second);
     let storm = Storm::start(courier.clone(), generator, &Plan { seed, validators, rounds_per_second });
-    let mut field = Field { cluster, courier: courier.clone(), watch, faults: Vec::new() };
+    let mut field = Field { cluster, courier: courier.clone(), watch, storm: storm.challenger(), faults: Vec::new() };
     let faults = options.scenario.faults(seed);
     let outcome = async {
         calm(courier, if faults.is_empty() { 3 } else { 1 }).await;

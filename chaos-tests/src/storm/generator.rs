@@ -9,6 +9,7 @@
 //! | rival blocks | two or three blocks for one new slot | may be signed |
 //! | repeat | messages sent before, unchanged | - |
 //! | stale | a rival of a message sent before | - |
+//! | challenge, after a fault | rivals of the newest block and vote of every validator | - |
 //!
 //! The sequence depends on the seed alone, never on answers. Deliberately absent: what is signed.
 
@@ -101,6 +102,20 @@ impl Generator {
             _ => self.stale(validator),
         };
         self.spread(&messages)
+    }
+
+    /// A rival of the newest block and of the newest vote of every attacked validator: what a cluster that has just lost
+    /// its leader must not have forgotten.
+    pub fn challenge(&mut self) -> Vec<Shot> {
+        let mut rivals = Vec::new();
+        for cursor in &mut self.attacked {
+            for is_block in [true, false] {
+                let is_kind = |message: &&Arc<Message>| matches!(message.content, Content::Block { .. }) == is_block;
+                let newest = cursor.recent.iter().filter(is_kind).max_by_key(|message| message.content).cloned();
+                rivals.extend(newest.map(|newest| cursor.make(&self.chain, newest.content)));
+            }
+        }
+        self.spread(&rivals)
     }
 
     /// One fresh vote that nothing stands against, to one node.
@@ -229,6 +244,23 @@ mod tests {
         // Never with messages of the validator whose votes measure the gaps.
         let pulse = generator(3).pulse().message.validator;
         assert!(messages.iter().all(|message| message.validator != pulse));
+    }
+
+    #[test]
+    fn a_challenge_rivals_the_newest_messages_of_all_attacked_validators() {
+        let mut generator = generator(5);
+        let asked: Vec<Shot> = (0..100).flat_map(|_| generator.round()).collect();
+        let challenge = generator.challenge();
+        assert_eq!(challenge.len(), 3 * 2 * 3, "validators, kinds, nodes");
+        for shot in challenge {
+            let one = shot.message;
+            let same_seat =
+                |other: &&Shot| other.message.validator == one.validator && other.message.content == one.content;
+            assert!(asked.iter().any(|other| same_seat(&other)));
+            assert!(
+                asked.iter().all(|other| other.message.root != one.root || other.message.validator != one.validator)
+            );
+        }
     }
 
     #[test]

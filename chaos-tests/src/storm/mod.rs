@@ -13,7 +13,7 @@ pub use generator::{Generator, Shot};
 use crate::oracle::{Courier, Phase};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -22,6 +22,9 @@ const UNDER_WAY_PER_NODE: usize = 96;
 
 /// How many rounds a storm has at most, whatever happens: ten minutes at the usual rate.
 const ROUNDS_MAX: u64 = 20_000;
+
+/// Challenges that wait to be sent; faults are seconds apart.
+const CHALLENGES_MAX: usize = 4;
 
 /// Pause between two pulses: one fresh vote of a validator that nobody attacks, which measures gaps.
 const PULSE: Duration = Duration::from_millis(50);
@@ -52,16 +55,36 @@ pub struct Sent {
 #[derive(Debug)]
 pub struct Storm {
     stop: watch::Sender<bool>,
+    challenger: Challenger,
     task: JoinHandle<Sent>,
+}
+
+/// Asks a storm for rivals at the worst moment.
+#[derive(Debug, Clone)]
+pub struct Challenger(mpsc::Sender<()>);
+
+impl Challenger {
+    /// Sends rivals of the newest messages of all attacked validators to all nodes, now.
+    pub fn challenge(&self) {
+        // Full: challenges are under way already.
+        let _under_way = self.0.try_send(());
+    }
 }
 
 impl Storm {
     /// Begins to send.
     pub fn start(courier: Arc<Courier>, generator: Generator, plan: &Plan) -> Self {
         let (stop, stopped) = watch::channel(false);
+        let (challenge, challenges) = mpsc::channel(CHALLENGES_MAX);
         let pause = Duration::from_secs(1) / plan.rounds_per_second.max(1);
-        let task = tokio::spawn(Gale::new(courier, generator).blow(pause, stopped));
-        Self { stop, task }
+        let task = tokio::spawn(Gale::new(courier, generator).blow(pause, stopped, challenges));
+        Self { stop, challenger: Challenger(challenge), task }
+    }
+
+    /// The way to ask for challenges.
+    #[must_use]
+    pub fn challenger(&self) -> Challenger {
+        self.challenger.clone()
     }
 
     /// Stops sending and waits for the answers that are still under way.
@@ -86,13 +109,23 @@ impl Gale {
         Self { courier, generator, places, under_way: JoinSet::new(), sent: Sent::default() }
     }
 
-    async fn blow(mut self, pause: Duration, mut stopped: watch::Receiver<bool>) -> Sent {
+    async fn blow(
+        mut self,
+        pause: Duration,
+        mut stopped: watch::Receiver<bool>,
+        mut challenges: mpsc::Receiver<()>,
+    ) -> Sent {
         let (mut rounds, mut pulses) = (interval(pause), interval(PULSE));
         rounds.set_missed_tick_behavior(MissedTickBehavior::Skip);
         pulses.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while self.sent.rounds < ROUNDS_MAX {
             tokio::select! {
                 _ = stopped.changed() => break,
+                Some(()) = challenges.recv() => {
+                    for shot in self.generator.challenge() {
+                        self.send(shot);
+                    }
+                }
                 _ = rounds.tick() => {
                     self.sent.rounds += 1;
                     for shot in self.generator.round() {
