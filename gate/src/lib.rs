@@ -25,7 +25,7 @@ pub mod tls;
 
 pub use channel::{ChannelError, PeerChannel};
 pub use client::{ClientError, HttpsClient, Response};
-pub use door::{Admit, Door, DoorConfig, DoorCounters, DoorError, DoorLimits};
+pub use door::{Admit, Door, DoorConfig, DoorCounters, DoorError, DoorLimits, LogBudget};
 pub use host::{HostAllowlist, HostAllowlistError};
 pub use peer::{Peer, PeerCertificate};
 pub use tls::{ClientTls, ReloadableTls, ServerTls, TlsError};

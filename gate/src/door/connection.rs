@@ -68,7 +68,7 @@ pub(super) async fn serve<S, B>(
 /// Plain is for metrics only.
 enum Transport {
     Plain(TcpStream),
-    Tls(TlsStream<TcpStream>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// A caller that may ask.
@@ -235,7 +235,7 @@ impl Gatekeeper {
             () = shaking.evicted() => return Err(Refused::crowded("slow in its handshake, and others waited")),
         };
         self.admit(&peer)?;
-        Ok(Entered { io: Transport::Tls(stream), peer, cap: self.caps.connection()? })
+        Ok(Entered { io: Transport::Tls(Box::new(stream)), peer, cap: self.caps.connection()? })
     }
 
     fn admit(&self, peer: &Peer) -> Result<(), Refused> {

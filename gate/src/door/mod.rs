@@ -23,6 +23,7 @@ pub use limits::{
     CONNECTIONS_MAX, DRAIN_TIMEOUT, DoorLimits, FIRST_BYTE_TIMEOUT, HANDSHAKE_GRACE, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX,
     HEAD_TIMEOUT, IDLE_TIMEOUT, STALL_TIMEOUT, WAITING_MAX,
 };
+pub use quiet::LogBudget;
 
 use std::convert::Infallible;
 use std::io;
@@ -44,7 +45,6 @@ use crate::tls::ReloadableTls;
 use counters::Counted;
 use handshake::{Refused, RefusedAs};
 use lobby::Lobby;
-use quiet::LogBudget;
 
 /// After an accept error that is not the caller's fault (no descriptors left) the door waits this long: trying again
 /// at once would burn a core and fail again.

@@ -1,4 +1,4 @@
-//! Keeps a flood of refused connections from becoming a flood of log lines.
+//! Keeps a flood of refused connections or requests from becoming a flood of log lines.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 const LINES_PER_WINDOW: u32 = 10;
 
 /// Lets a few log lines pass per second and counts the rest.
-pub(super) struct LogBudget(Mutex<Window>);
+pub struct LogBudget(Mutex<Window>);
 
 struct Window {
     began: Instant,
@@ -20,12 +20,13 @@ struct Window {
 }
 
 impl LogBudget {
-    pub(super) fn new(now: Instant) -> Self {
+    /// The first window begins now.
+    pub fn new(now: Instant) -> Self {
         Self(Mutex::new(Window { began: now, written: 0, suppressed: 0 }))
     }
 
     /// Whether a line may be written now; one that may not is counted.
-    pub(super) fn may_write(&self, now: Instant) -> bool {
+    pub fn may_write(&self, now: Instant) -> bool {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now.duration_since(window.began) >= WINDOW {
             (window.began, window.written) = (now, 0);
@@ -39,7 +40,7 @@ impl LogBudget {
     }
 
     /// The number of lines not written since the last call.
-    pub(super) fn take_suppressed(&self) -> u64 {
+    pub fn take_suppressed(&self) -> u64 {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).suppressed)
     }
 }
