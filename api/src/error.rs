@@ -5,22 +5,19 @@
 //! Deliberately absent: inner causes of 5xx, which go to the log; secrets, of which no error knows any.
 
 use crate::admission::{Asked, BodyError, HostProblem};
-use axum::Json;
+use crate::json::Json;
 use axum::response::{IntoResponse, Response};
 use consigner_keys::SignError;
 use consigner_raft::{AuthorizeError, InitialiseError, ProposeError, Unavailable};
 use consigner_rules::interchange::InterchangeError;
 use consigner_rules::{ParseError, PublicKey, Root, Violation};
-use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{CONNECTION, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use std::error::Error;
 
 /// Seconds after which a client may try again: an election is over by then.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
-
-/// The content type of every JSON body.
-pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 /// Why a request is not answered with 200.
 #[derive(Debug)]
@@ -156,7 +153,6 @@ impl IntoResponse for ApiError {
         }
         let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, JSON);
         if let Some(location) = location {
             headers.insert(LOCATION, location);
         }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use super::*;
+use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt as _;
 use std::time::Duration;
 

@@ -13,6 +13,7 @@
 //! | `admin` | `/admin/v1`: status, initialisation, history, for the operator's certificate only |
 //! | `accept` | content negotiation |
 //! | `follow` | which clients follow a redirect |
+//! | `json` | the one content type of JSON bodies |
 //! | `error` | every status code that is not 200 |
 //! | `metrics` | the names of what is counted |
 //!
@@ -28,6 +29,7 @@ mod error;
 mod eth2;
 mod follow;
 mod health;
+mod json;
 mod metrics;
 mod router;
 

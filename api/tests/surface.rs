@@ -138,7 +138,7 @@ async fn the_status_of_the_cluster_is_for_the_admin() {
         assert!(refused.error().contains("administrator"), "{}", refused.body);
     }
     let answer = get("/admin/v1/cluster/status").by("admin").of(&node).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!((answer.status, answer.content_type()), (200, "application/json; charset=utf-8"), "{}", answer.body);
     let status = answer.json();
     assert_eq!(status["node"], json!(support::NODE));
     assert_eq!(status["nodes"].as_array().unwrap().len(), 1);

@@ -6,13 +6,12 @@
 
 use crate::admission::{Admin, BodyRules, read_body};
 use crate::app::Shared;
-use crate::error::{ApiError, JSON};
-use axum::Json;
+use crate::error::ApiError;
+use crate::json::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_raft::Member;
 use http::Uri;
-use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +53,7 @@ pub(crate) async fn post(
     app.cluster.initialise(members, app.identity.clone()).await?;
     tracing::info!(admin = admin.name, cluster_id = %app.identity.cluster_id, members = ?ids, "cluster initialised");
     let body = json!({"cluster_id": app.identity.cluster_id, "members": ids});
-    Ok(([(CONTENT_TYPE, JSON)], Json(body)).into_response())
+    Ok(Json(body).into_response())
 }
 
 fn understand(body: &[u8], this_node: u64) -> Result<BTreeMap<u64, Member>, String> {

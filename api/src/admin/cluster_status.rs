@@ -2,7 +2,7 @@
 
 use crate::admission::Admin;
 use crate::app::Shared;
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 use std::sync::Arc;

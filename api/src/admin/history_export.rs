@@ -5,8 +5,9 @@
 use super::{compute, history_turn};
 use crate::admission::Admin;
 use crate::app::Shared;
-use crate::error::{ApiError, JSON};
+use crate::error::ApiError;
 use crate::eth2::BARRIER_DEADLINE;
+use crate::json::JSON;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_rules::interchange::Interchange;

@@ -7,14 +7,13 @@
 use super::{compute, history_turn};
 use crate::admission::{Admin, BodyRules, read_body};
 use crate::app::Shared;
-use crate::error::{ApiError, JSON, with_causes};
-use axum::Json;
+use crate::error::{ApiError, with_causes};
+use crate::json::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_raft::{Cluster, ProposeError};
 use consigner_rules::interchange::{Interchange, InterchangeError, ValidatorReport};
 use consigner_rules::{Command, HistoryImport, Outcome, PublicKey, Root};
-use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,7 +62,7 @@ pub(crate) async fn post(
     let count = |status| lines.iter().filter(|line| line.status == status).count();
     let (merged, unchanged, failed) = (count(Status::Merged), count(Status::Unchanged), count(Status::Error));
     tracing::info!(admin = admin.name, merged, unchanged, failed, "signing history imported");
-    Ok(([(CONTENT_TYPE, JSON)], Json(serde_json::json!({ "data": lines }))).into_response())
+    Ok(Json(serde_json::json!({ "data": lines })).into_response())
 }
 
 fn understand(text: &[u8], root: &Root) -> Result<(Vec<HistoryImport>, Vec<ValidatorReport>), InterchangeError> {

@@ -2,11 +2,10 @@
 
 use crate::admission::Client;
 use crate::app::Shared;
-use crate::error::{ApiError, JSON};
-use axum::Json;
+use crate::error::ApiError;
+use crate::json::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::header::CONTENT_TYPE;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -17,5 +16,5 @@ pub(crate) async fn get(State(shared): State<Arc<Shared>>, _client: Client) -> R
         Some(limit) => json!({"epoch": limit.epoch.to_string(), "slot": limit.slot.to_string()}),
         None => json!({}),
     };
-    Ok(([(CONTENT_TYPE, JSON)], Json(body)).into_response())
+    Ok(Json(body).into_response())
 }

@@ -6,13 +6,12 @@
 use crate::accept;
 use crate::admission::Client;
 use crate::app::Shared;
-use crate::error::{ApiError, JSON};
-use axum::Json;
+use crate::error::ApiError;
+use crate::json::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use consigner_rules::PublicKey;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
 use std::sync::Arc;
 
 pub(crate) async fn get(
@@ -32,5 +31,5 @@ pub(crate) async fn get(
         let known = keys.len();
         return Err(ApiError::Unavailable(format!("{missing} of {known} keys are not unsealed on this node")));
     }
-    Ok(([(CONTENT_TYPE, JSON)], Json(keys)).into_response())
+    Ok(Json(keys).into_response())
 }

@@ -3,7 +3,7 @@
 use super::readiness;
 use crate::app::Shared;
 use crate::error::ApiError;
-use axum::Json;
+use crate::json::Json;
 use axum::extract::State;
 use consigner_raft::Leadership;
 use serde_json::{Value, json};
