@@ -100,8 +100,6 @@ pub(crate) struct Slots {
     pub(crate) large_parse: Arc<Semaphore>,
     /// One per history import or export.
     pub(crate) history: Arc<Semaphore>,
-    /// One per refused body that is read to its end so that the client sees the answer.
-    pub(crate) drain: Arc<Semaphore>,
 }
 
 /// Large bodies understood at one time: they compute, so more than a few cores' worth would only slow each other.
@@ -109,9 +107,6 @@ const LARGE_PARSES_MAX: usize = 4;
 
 /// History files in memory at one time: one may be hundreds of MiB.
 const HISTORY_FILES_MAX: usize = 1;
-
-/// Refused bodies read to their end at one time; without a place the connection is simply closed.
-const DRAINS_MAX: usize = 32;
 
 impl Shared {
     pub(crate) fn new(app: Arc<App>) -> Self {
@@ -128,7 +123,6 @@ impl Slots {
             body_kib: Arc::new(Semaphore::new(kib)),
             large_parse: Arc::new(Semaphore::new(LARGE_PARSES_MAX)),
             history: Arc::new(Semaphore::new(HISTORY_FILES_MAX)),
-            drain: Arc::new(Semaphore::new(DRAINS_MAX)),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The table of endpoints.
 
+use crate::admission::Admission;
 use crate::app::{App, Shared};
 use crate::error::ApiError;
 use crate::{admin, admission, eth2, health};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use consigner_gate::HostAllowlist;
 use std::sync::Arc;
 use std::time::Duration;
 use tower::Layer;
@@ -24,8 +24,9 @@ const OPERATOR_DEADLINE: Duration = Duration::from_secs(300);
 /// The whole HTTP surface, to be served by a door of `gate`, which puts the [`consigner_gate::Peer`] into the
 /// extensions of every request. Without it, every endpoint that needs to know the caller answers 403.
 pub fn router(app: Arc<App>) -> Router {
-    let hosts = Arc::new(app.hosts.clone());
+    let hosts = app.hosts.clone();
     let shared = Arc::new(Shared::new(app));
+    let admission = Admission::new(hosts);
     let routes = signing()
         .merge(looking())
         .merge(operating())
@@ -33,12 +34,12 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(shared);
     // Outside of the router: the path must be normalised before a route is chosen.
-    admitted(hosts, routes)
+    admitted(admission, routes)
 }
 
 /// Puts the admission steps that do not depend on the endpoint around the routes.
-fn admitted(hosts: Arc<HostAllowlist>, routes: Router) -> Router {
-    Router::new().fallback_service(from_fn_with_state(hosts, admission::admit).layer(routes))
+fn admitted(admission: Arc<Admission>, routes: Router) -> Router {
+    Router::new().fallback_service(from_fn_with_state(admission, admission::admit).layer(routes))
 }
 
 fn signing() -> Router<Arc<Shared>> {

@@ -4,6 +4,7 @@
 
 use super::*;
 use axum::body::Body;
+use consigner_gate::HostAllowlist;
 use http::header::{ALLOW, CONNECTION, HOST, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, Version};
 use http_body_util::BodyExt as _;
@@ -21,7 +22,7 @@ fn routes() -> Router {
         .merge(never)
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
-    admitted(Arc::new(HostAllowlist::parse(&["localhost"]).unwrap()), routes)
+    admitted(Admission::new(HostAllowlist::parse(&["localhost"]).unwrap()), routes)
 }
 
 async fn ask(method: Method, path: &str, host: Option<&str>) -> (u16, HeaderMap, String) {

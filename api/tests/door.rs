@@ -1,17 +1,19 @@
 //! The router behind a real door: mutual TLS, real framing, the caller's certificate.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
 mod support;
 
 use bytes::Bytes;
 use consigner_gate::tls::ALPN_API;
-use consigner_gate::{Door, DoorConfig, DoorLimits};
+use consigner_gate::{ClientTls, Door, DoorConfig, DoorLimits};
 use consigner_keys::development::interop_secret;
 use consigner_rules::{Network, Root};
 use http::Method;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST};
 use serde_json::json;
+use std::io::Write as _;
+use std::process::Command;
 use support::{LONG, Node, sign_path};
 use tokio_util::sync::CancellationToken;
 
@@ -65,4 +67,57 @@ async fn a_client_that_sends_too_much_sees_413_and_not_a_broken_connection() {
     let foreign = [(HOST, "evil.example".parse().unwrap())];
     let answer = client.request(Method::POST, &url, &foreign, Bytes::new(), LONG).await.unwrap();
     assert_eq!(answer.status.as_u16(), 403, "{:?}", answer.body);
+}
+
+/// The status that curl sees over HTTP/2, if there is a curl that speaks it.
+async fn status_by_curl(node: &Node, url: &str, body: usize) -> Option<String> {
+    let version = Command::new("curl").arg("--version").output();
+    if !version.is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("HTTP2")) {
+        eprintln!("SKIPPED: no curl with HTTP/2 on this machine");
+        return None;
+    }
+    let ClientTls { cert, key, ca } = node.site.pki.client("client");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&vec![b' '; body]).unwrap();
+    let mut curl = Command::new("curl");
+    curl.args(["--http2", "--silent", "--show-error", "--noproxy", "*", "--max-time", "20", "--output", "/dev/null"]);
+    curl.args(["--write-out", "%{http_version} %{http_code}", "--data-binary"])
+        .arg(format!("@{}", file.path().display()));
+    curl.arg("--cert").arg(cert).arg("--key").arg(key).arg("--cacert").arg(ca).arg(url);
+    let output = tokio::task::spawn_blocking(move || curl.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_before_the_end_of_a_body_is_seen_over_http2() {
+    let secret = interop_secret(0);
+    let key = secret.public_key();
+    let node = Node::with_keys(Network::by_name("mainnet").unwrap(), ROOT, &[secret]).await;
+    let url = open(&node).await;
+    let sign = sign_path(&key);
+    for (path, mib, status) in [
+        (sign.as_str(), 17, 413),
+        ("/no/such/path", 5, 404),
+        ("/api/v1/eth2/publicKeys", 5, 405),
+        ("/admin/v1/history/import", 5, 403),
+        ("/api/v1/eth2/sign/0x12", 5, 400),
+    ] {
+        if let Some(seen) = status_by_curl(&node, &format!("{url}{path}"), mib << 20).await {
+            assert_eq!(seen, format!("2 {status}"), "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_before_the_end_of_a_body_is_seen_over_http1() {
+    let node = Node::lonely(Network::by_name("mainnet").unwrap(), ROOT).await;
+    let url = open(&node).await;
+    let client = node.site.pki.https("client");
+    for (path, mib, status) in [("/no/such/path", 5, 404), ("/upcheck", 5, 405), ("/admin/v1/history/import", 5, 403)] {
+        let body = Bytes::from(vec![b' '; mib << 20]);
+        let answer = client.request(Method::POST, &format!("{url}{path}"), &[], body, LONG).await.unwrap();
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+        assert!(!answer.headers.contains_key(CONNECTION), "{path}");
+    }
 }

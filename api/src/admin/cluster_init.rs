@@ -46,7 +46,7 @@ pub(crate) async fn post(
     admin: Admin,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let body = read_body(request, BODY, None, &shared.slots.drain).await?;
+    let body = read_body(request, BODY, None).await?;
     let app = &shared.app;
     let members = understand(&body, app.cluster.node_id()).map_err(ApiError::BadRequest)?;
     let ids: Vec<u64> = members.keys().copied().collect();

@@ -55,7 +55,7 @@ pub(crate) async fn post(
     let cluster = &shared.app.cluster;
     let root = cluster.read(|state| state.identity().map(|identity| identity.genesis_validators_root));
     let root = root.ok_or_else(|| ApiError::Conflict("the cluster is not initialised yet".to_owned()))?;
-    let body = read_body(request, BODY, None, &shared.slots.drain).await?;
+    let body = read_body(request, BODY, None).await?;
     let (histories, reports) = compute(move || understand(&body, &root)).await??;
     let mut results = merge(cluster, histories).await?;
     let lines: Vec<Line> = reports.iter().map(|report| line(report, results.remove(&report.public_key))).collect();

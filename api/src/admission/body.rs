@@ -1,11 +1,10 @@
 //! Reads a request body within a size, a time and the memory that all bodies share.
 //!
 //! In: a body of unknown length, from a caller of unknown intent. Out: all of it, or why not. Deliberately absent: what
-//! the bytes mean.
+//! the bytes mean, and the rest of a body that was refused.
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::Version;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use std::ops::Deref;
@@ -50,12 +49,6 @@ pub(crate) struct HeldBody {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// How much of a refused body is read and thrown away so that the client, still sending, comes to see the answer.
-const DRAIN_BYTES_MAX: usize = 64 << 20;
-
-/// How long that may take.
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
-
 impl Deref for HeldBody {
     type Target = [u8];
 
@@ -64,32 +57,20 @@ impl Deref for HeldBody {
     }
 }
 
-/// Reads the whole body. `room` counts KiB that all bodies share; `drains` bounds how many refused bodies are thrown
-/// away at one time.
+/// Reads the whole body. `room` counts KiB that all bodies share.
 ///
 /// # Errors
-/// [`BodyError`]; after `TooLarge` on HTTP/1.1 the rest is read and thrown away for a while beside the answer.
+/// [`BodyError`]; what is left of the body is dropped, and [`super::drain`] sees to it.
 pub(crate) async fn read(
     request: axum::extract::Request,
     rules: BodyRules,
     room: Option<&Arc<Semaphore>>,
-    drains: &Arc<Semaphore>,
 ) -> Result<HeldBody, BodyError> {
-    // On HTTP/2 a refused stream is reset after the answer and the connection lives on: nothing to throw away.
-    let answer_needs_drain = request.version() < Version::HTTP_2;
     let mut body = request.into_body();
     let mut room = Room { shared: room, held: None };
     let collected = timeout(rules.time_max, collect(&mut body, rules.bytes_max, &mut room)).await;
-    match collected.unwrap_or(Err(BodyError::Slow(rules.time_max))) {
-        Ok(bytes) => Ok(HeldBody { bytes, _room: room.held }),
-        Err(why) => {
-            let place = matches!(why, BodyError::TooLarge { .. }).then(|| drains.clone().try_acquire_owned().ok());
-            if let (true, Some(Some(place))) = (answer_needs_drain, place) {
-                tokio::spawn(drain(body, place));
-            }
-            Err(why)
-        }
-    }
+    let bytes = collected.unwrap_or(Err(BodyError::Slow(rules.time_max)))?;
+    Ok(HeldBody { bytes, _room: room.held })
 }
 
 async fn collect(body: &mut Body, bytes_max: usize, room: &mut Room<'_>) -> Result<Bytes, BodyError> {
@@ -141,22 +122,6 @@ impl Room<'_> {
         }
         Ok(())
     }
-}
-
-async fn drain(mut body: Body, place: OwnedSemaphorePermit) {
-    let discard = async {
-        let mut seen = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            seen += frame.data_ref().map_or(0, Bytes::len);
-            // A body of known length is over with its last byte; hyper may report the end much later.
-            if seen > DRAIN_BYTES_MAX || body.is_end_stream() {
-                break;
-            }
-        }
-    };
-    // Whether it came to its end or not, the answer is on its way and the body is dropped.
-    let _enough = timeout(DRAIN_TIME_MAX, discard).await;
-    drop(place);
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 //!
 //! In: any request of a connection that `gate` let in. Out: the same request with a normalised path, from a caller who
 //! named an allowed host; or the answer that turns it away. [`Client`] and [`Admin`] are the proofs of identity that
-//! endpoints ask for; [`body`] reads bodies within their limits. Deliberately absent: rate limits and priorities.
+//! endpoints ask for; [`body`] reads bodies within their limits, [`drain`] what nobody read.
+//! Deliberately absent: rate limits and priorities.
 
 mod body;
+mod drain;
 mod host;
 mod identity;
 mod path;
@@ -14,4 +16,4 @@ pub(crate) use body::{BodyError, BodyRules, HeldBody, read as read_body};
 pub(crate) use host::HostProblem;
 pub(crate) use identity::{Admin, Client};
 pub(crate) use path::Asked;
-pub(crate) use steps::{admit, deadline};
+pub(crate) use steps::{Admission, admit, deadline};

@@ -1,5 +1,6 @@
 //! The steps around every endpoint: path, host, panic, log line; and the deadline around each group of them.
 
+use super::drain::{DRAINS_MAX, drained};
 use super::host::{self, HostProblem};
 use super::path::{Asked, normalised};
 use crate::error::ApiError;
@@ -15,13 +16,28 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// What the steps around every endpoint need.
+pub(crate) struct Admission {
+    hosts: HostAllowlist,
+    /// One per unwanted body that is read to its end so that the client sees the answer.
+    drains: Arc<Semaphore>,
+}
+
+impl Admission {
+    pub(crate) fn new(hosts: HostAllowlist) -> Arc<Self> {
+        Arc::new(Self { hosts, drains: Arc::new(Semaphore::new(DRAINS_MAX)) })
+    }
+}
 
 /// Lets a request through to its endpoint, or answers in its place. Outermost: an answer leaves through here.
-pub(crate) async fn admit(State(hosts): State<Arc<HostAllowlist>>, request: Request, next: Next) -> Response {
+pub(crate) async fn admit(State(admission): State<Arc<Admission>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (mut parts, body) = request.into_parts();
+    let body = drained(&parts, body, &admission.drains);
     let asked = Asked::of(&parts.uri);
-    if let Err(problem) = host::check(&parts, &hosts) {
+    if let Err(problem) = host::check(&parts, &admission.hosts) {
         return turned_away(&parts, &asked, problem).into_response();
     }
     if let Some(uri) = normalised(&parts.uri) {

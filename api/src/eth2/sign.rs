@@ -47,7 +47,7 @@ pub(crate) async fn post(
     let mut attempt = Attempt::begin(&client, key);
     let signature = async {
         let _place = place(&shared)?;
-        let body = read_body(request, BODY, Some(&shared.slots.body_kib), &shared.slots.drain).await?;
+        let body = read_body(request, BODY, Some(&shared.slots.body_kib)).await?;
         sign(&shared, key, body, &client, routing, &mut attempt).await
     }
     .await;
