@@ -1,5 +1,6 @@
 //! What the HTTP surface is made of. Built once by `node`; plain values and handles.
 
+use crate::quiet::Lines;
 use consigner_gate::HostAllowlist;
 use consigner_keys::Keyring;
 use consigner_raft::Cluster;
@@ -88,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) app: Arc<App>,
     pub(crate) slots: Slots,
     pub(crate) key_count: crate::health::KeyCount,
+    pub(crate) lines: Arc<Lines>,
 }
 
 /// Places that are taken while a request uses something scarce.
@@ -111,7 +113,7 @@ const HISTORY_FILES_MAX: usize = 1;
 impl Shared {
     pub(crate) fn new(app: Arc<App>) -> Self {
         let slots = Slots::new(&app.limits);
-        Self { app, slots, key_count: crate::health::KeyCount::default() }
+        Self { app, slots, key_count: crate::health::KeyCount::default(), lines: Lines::new() }
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `accept` | content negotiation |
 //! | `follow` | which clients follow a redirect |
 //! | `json` | the one content type of JSON bodies |
+//! | `quiet` | how many log lines callers can cause |
 //! | `error` | every status code that is not 200 |
 //! | `metrics` | the names of what is counted |
 //!
@@ -31,6 +32,7 @@ mod follow;
 mod health;
 mod json;
 mod metrics;
+mod quiet;
 mod router;
 
 pub use app::{App, ClientPolicy, FollowerRequests, Limits};

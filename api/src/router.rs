@@ -26,7 +26,7 @@ const OPERATOR_DEADLINE: Duration = Duration::from_secs(300);
 pub fn router(app: Arc<App>) -> Router {
     let hosts = app.hosts.clone();
     let shared = Arc::new(Shared::new(app));
-    let admission = Admission::new(hosts);
+    let admission = Admission::new(hosts, shared.lines.clone());
     let routes = signing()
         .merge(looking())
         .merge(operating())

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use super::*;
+use crate::quiet::Lines;
 use axum::body::Body;
 use consigner_gate::HostAllowlist;
 use http::header::{ALLOW, CONNECTION, HOST, RETRY_AFTER};
@@ -22,7 +23,7 @@ fn routes() -> Router {
         .merge(never)
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
-    admitted(Admission::new(HostAllowlist::parse(&["localhost"]).unwrap()), routes)
+    admitted(Admission::new(HostAllowlist::parse(&["localhost"]).unwrap(), Lines::new()), routes)
 }
 
 async fn ask(method: Method, path: &str, host: Option<&str>) -> (u16, HeaderMap, String) {

@@ -1,6 +1,6 @@
 //! Who asks, as a proof that an endpoint can demand: an extractor that succeeds only for a permitted certificate.
 //!
-//! In: the [`Peer`] that `gate` put into the extensions. Out: [`Client`] or [`Admin`], or 403 and one WARN line.
+//! In: the [`Peer`] that `gate` put into the extensions. Out: [`Client`] or [`Admin`], or 403 and a WARN line.
 //! Names are common names of certificates that the configured CA issued. Deliberately absent: permissions per key and
 //! operation, tokens.
 
@@ -33,7 +33,7 @@ impl FromRequestParts<Arc<Shared>> for Client {
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, ApiError> {
         let peer = certified(parts)?;
         if !may_use(&shared.app, &peer) {
-            return Err(turned_away(parts, &peer, "this client certificate may not sign"));
+            return Err(turned_away(parts, &peer, shared, "this client certificate may not sign"));
         }
         Ok(Self { name: peer.name(), peer })
     }
@@ -45,7 +45,7 @@ impl FromRequestParts<Arc<Shared>> for Admin {
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, ApiError> {
         let peer = certified(parts)?;
         if !is_admin(&shared.app, &peer) {
-            return Err(turned_away(parts, &peer, "this client certificate is not an administrator's"));
+            return Err(turned_away(parts, &peer, shared, "this client certificate is not an administrator's"));
         }
         Ok(Self { name: peer.name() })
     }
@@ -71,7 +71,9 @@ fn certified(parts: &Parts) -> Result<Peer, ApiError> {
     }
 }
 
-fn turned_away(parts: &Parts, peer: &Peer, why: &'static str) -> ApiError {
-    tracing::warn!(peer = %peer.addr, certificate = peer.name(), path = parts.uri.path(), why, "request refused");
+fn turned_away(parts: &Parts, peer: &Peer, shared: &Shared, why: &'static str) -> ApiError {
+    if shared.lines.turned_away.may_write() {
+        tracing::warn!(peer = %peer.addr, certificate = peer.name(), path = parts.uri.path(), why, "request refused");
+    }
     ApiError::Forbidden(why)
 }

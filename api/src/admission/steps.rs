@@ -4,6 +4,7 @@ use super::drain::{DRAINS_MAX, drained};
 use super::host::{self, HostProblem};
 use super::path::{Asked, normalised};
 use crate::error::ApiError;
+use crate::quiet::Lines;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -23,11 +24,12 @@ pub(crate) struct Admission {
     hosts: HostAllowlist,
     /// One per unwanted body that is read to its end so that the client sees the answer.
     drains: Arc<Semaphore>,
+    lines: Arc<Lines>,
 }
 
 impl Admission {
-    pub(crate) fn new(hosts: HostAllowlist) -> Arc<Self> {
-        Arc::new(Self { hosts, drains: Arc::new(Semaphore::new(DRAINS_MAX)) })
+    pub(crate) fn new(hosts: HostAllowlist, lines: Arc<Lines>) -> Arc<Self> {
+        Arc::new(Self { hosts, drains: Arc::new(Semaphore::new(DRAINS_MAX)), lines })
     }
 }
 
@@ -38,7 +40,7 @@ pub(crate) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
     let body = drained(&parts, body, &admission.drains);
     let asked = Asked::of(&parts.uri);
     if let Err(problem) = host::check(&parts, &admission.hosts) {
-        return turned_away(&parts, &asked, problem).into_response();
+        return turned_away(&parts, &asked, problem, &admission.lines).into_response();
     }
     if let Some(uri) = normalised(&parts.uri) {
         parts.uri = uri;
@@ -76,7 +78,10 @@ pub(crate) async fn deadline(State(limit): State<Duration>, request: Request, ne
     }
 }
 
-fn turned_away(parts: &Parts, asked: &Asked, problem: HostProblem) -> ApiError {
+fn turned_away(parts: &Parts, asked: &Asked, problem: HostProblem, lines: &Lines) -> ApiError {
+    if !lines.turned_away.may_write() {
+        return ApiError::Host(problem);
+    }
     let peer = parts.extensions.get::<Peer>();
     tracing::warn!(
         peer = peer.map(|peer| tracing::field::display(peer.addr)),

@@ -1,11 +1,13 @@
 //! What is counted and logged about one sign request, so that the handler can stay its three lines.
 //!
 //! Log levels: WARN for what slashing protection refused (with the conflicting record, which the violation names), INFO
-//! for what could not be done, DEBUG for the daily round. Never: bodies, roots of refused messages, signatures.
+//! for what could not be done (both within a budget: a client can cause them at will), DEBUG for the daily round.
+//! Never: bodies, roots of refused messages, signatures.
 
 use crate::admission::Client;
 use crate::error::ApiError;
 use crate::metrics;
+use crate::quiet::Lines;
 use consigner_rules::message::SignPath;
 use consigner_rules::{PublicKey, SignRequest, SigningType};
 use std::time::Instant;
@@ -14,6 +16,7 @@ use std::time::Instant;
 pub(super) struct Attempt<'a> {
     client: &'a Client,
     key: PublicKey,
+    lines: &'a Lines,
     started: Instant,
     signing_type: Option<SigningType>,
     is_local: bool,
@@ -22,9 +25,9 @@ pub(super) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn begin(client: &'a Client, key: PublicKey) -> Self {
+    pub(super) fn begin(client: &'a Client, key: PublicKey, lines: &'a Lines) -> Self {
         let started = Instant::now();
-        Self { client, key, started, signing_type: None, is_local: false, permitted: None, is_answered: false }
+        Self { client, key, lines, started, signing_type: None, is_local: false, permitted: None, is_answered: false }
     }
 
     /// The body was understood.
@@ -54,6 +57,14 @@ impl<'a> Attempt<'a> {
     }
 
     fn log(&self, error: Option<&ApiError>) {
+        let may_write = match error {
+            None | Some(ApiError::SeeLeader { .. }) => true,
+            Some(ApiError::Refused(_) | ApiError::OtherChain { .. }) => self.lines.slashing.may_write(),
+            Some(_) => self.lines.not_signed.may_write(),
+        };
+        if !may_write {
+            return;
+        }
         let (key, peer, client) = (&self.key, &self.client.peer.addr, &self.client.name);
         let kind = self.signing_type.map_or("unknown", SigningType::name);
         match error {

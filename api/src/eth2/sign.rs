@@ -44,7 +44,7 @@ pub(crate) async fn post(
     let format = accept::signature_format(request.headers());
     let routing = follow::routing(shared.app.follower_requests, request.headers());
     let asked = request.extensions().get::<Asked>().cloned();
-    let mut attempt = Attempt::begin(&client, key);
+    let mut attempt = Attempt::begin(&client, key, &shared.lines);
     let signature = async {
         let _place = place(&shared)?;
         let body = read_body(request, BODY, Some(&shared.slots.body_kib)).await?;
