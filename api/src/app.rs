@@ -31,6 +31,10 @@ pub struct App {
     pub limits: Limits,
 }
 
+/// Whether the process around the cluster is ready to serve, or why not (it is importing keys, it is stopping). Asked
+/// on every `/ready`, `/healthcheck` and `/leader`, so it must not wait for anything.
+pub type NodeReadiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// What a follower does with a request that only the leader can order (DESIGN 7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FollowerRequests {
@@ -90,6 +94,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Slots,
     pub(crate) key_count: crate::health::KeyCount,
     pub(crate) lines: Arc<Lines>,
+    /// See [`NodeReadiness`].
+    pub(crate) node_ready: NodeReadiness,
 }
 
 /// Places that are taken while a request uses something scarce.
@@ -111,9 +117,9 @@ const LARGE_PARSES_MAX: usize = 4;
 const HISTORY_FILES_MAX: usize = 1;
 
 impl Shared {
-    pub(crate) fn new(app: Arc<App>) -> Self {
+    pub(crate) fn new(app: Arc<App>, node_ready: NodeReadiness) -> Self {
         let slots = Slots::new(&app.limits);
-        Self { app, slots, key_count: crate::health::KeyCount::default(), lines: Lines::new() }
+        Self { app, slots, key_count: crate::health::KeyCount::default(), lines: Lines::new(), node_ready }
     }
 }
 

@@ -35,6 +35,6 @@ mod metrics;
 mod quiet;
 mod router;
 
-pub use app::{App, ClientPolicy, FollowerRequests, Limits};
+pub use app::{App, ClientPolicy, FollowerRequests, Limits, NodeReadiness};
 pub use metrics::{describe as describe_metrics, record_gauges};
-pub use router::router;
+pub use router::{router, router_with_readiness};

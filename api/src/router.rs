@@ -1,7 +1,7 @@
 //! The table of endpoints.
 
 use crate::admission::Admission;
-use crate::app::{App, Shared};
+use crate::app::{App, NodeReadiness, Shared};
 use crate::error::ApiError;
 use crate::{admin, admission, eth2, health};
 use axum::Router;
@@ -24,8 +24,14 @@ const OPERATOR_DEADLINE: Duration = Duration::from_secs(300);
 /// The whole HTTP surface, to be served by a door of `gate`, which puts the [`consigner_gate::Peer`] into the
 /// extensions of every request. Without it, every endpoint that needs to know the caller answers 403.
 pub fn router(app: Arc<App>) -> Router {
+    router_with_readiness(app, Arc::new(|| Ok(())))
+}
+
+/// [`router`] for a process that is not always ready when its cluster is: while `node_ready` says why not, `/ready`,
+/// `/healthcheck` and `/leader` answer 503 with its reason.
+pub fn router_with_readiness(app: Arc<App>, node_ready: NodeReadiness) -> Router {
     let hosts = app.hosts.clone();
-    let shared = Arc::new(Shared::new(app));
+    let shared = Arc::new(Shared::new(app, node_ready));
     let admission = Admission::new(hosts, shared.lines.clone());
     let routes = signing()
         .merge(looking())

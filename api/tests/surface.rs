@@ -4,6 +4,7 @@
 
 mod support;
 
+use consigner_api::router_with_readiness;
 use consigner_keys::SecretKey;
 use consigner_keys::development::interop_secret;
 use consigner_rules::command::HighWatermark;
@@ -11,6 +12,8 @@ use consigner_rules::{Command, Network, PublicKey, Root};
 use http::Method;
 use http::header::{ACCEPT, ALLOW, RETRY_AFTER};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::{LONG, Node, ask, get, post};
 
 const ROOT: Root = Root([0x11; 32]);
@@ -218,4 +221,28 @@ async fn nothing_of_a_bad_history_file_is_used() {
         assert!(answer.error().contains(named), "{named}: {}", answer.body);
     }
     assert_eq!(export(&node, "").await["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_not_ready_says_so_wherever_a_load_balancer_asks() {
+    let node = Node::with_keys(network(), ROOT, &secrets()).await;
+    let importing = Arc::new(AtomicBool::new(true));
+    let ready = {
+        let importing = importing.clone();
+        move || if importing.load(Ordering::Relaxed) { Err("keys are being imported".to_owned()) } else { Ok(()) }
+    };
+    let router = router_with_readiness(node.app.clone(), Arc::new(ready));
+    let paths = ["/ready", "//ready", "/ready/", "/healthcheck", "/healthcheck/", "/leader", "//leader"];
+    for path in paths {
+        let answer = get(path).through(&router).await;
+        assert_eq!((answer.status, &answer.headers[RETRY_AFTER]), (503, &"1".parse().unwrap()), "{path}");
+        assert!(answer.body.contains("keys are being imported"), "{path}: {}", answer.body);
+        assert_eq!(answer.content_type(), "application/json; charset=utf-8", "{path}");
+    }
+    assert_eq!(get("/upcheck").through(&router).await.status, 200, "the process answers");
+    importing.store(false, Ordering::Relaxed);
+    for path in paths {
+        let answer = get(path).through(&router).await;
+        assert_eq!((answer.status, answer.content_type()), (200, "application/json; charset=utf-8"), "{path}");
+    }
 }

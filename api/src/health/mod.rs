@@ -24,6 +24,7 @@ use crate::app::Shared;
 /// Whether this node can serve, or why not. One key that cannot be unsealed does not take a node (and, as it fails
 /// alike everywhere, the cluster) out of service; no key at all does.
 fn readiness(shared: &Shared) -> Result<(), String> {
+    (shared.node_ready)()?;
     shared.app.cluster.ready().map_err(|unavailable| unavailable.reason)?;
     let known = shared.key_count.known(&shared.app.cluster);
     if known > 0 && shared.app.keyring.is_empty() {
