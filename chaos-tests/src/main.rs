@@ -9,6 +9,7 @@ use consigner_chaos::scenario::{self, Options, Scenario};
 use consigner_chaos::{binary, cluster::ports::Turn};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Breaks a cluster of three nodes while rival requests storm in, and checks the invariants from outside
 #[derive(Debug, Parser)]
@@ -58,10 +59,19 @@ async fn main() -> ExitCode {
                 ExitCode::from(COULD_NOT)
             }
         },
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupted() => {
             eprintln!("interrupted");
             ExitCode::from(COULD_NOT)
         }
+    }
+}
+
+/// SIGINT or SIGTERM; never, if the system gives no handler (the signal then ends this process itself).
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }
 

@@ -277,13 +277,10 @@ impl fmt::Display for Report {
             writeln!(f, "unexpected: {line}")?;
         }
         for (name, _) in crate::invariants::CHECKS {
-            let of: Vec<&Violation> = self.violations.iter().filter(|violation| violation.invariant == name).collect();
-            writeln!(
-                f,
-                "{name}: {}",
-                self.violated.get(name).map_or_else(|| "held".to_owned(), |count| format!("{count} VIOLATIONS"))
-            )?;
-            of.iter().take(SHOWN_MAX).try_for_each(|violation| writeln!(f, "  {violation}"))?;
+            let count = self.violated.get(name);
+            writeln!(f, "{name}: {}", count.map_or_else(|| "held".to_owned(), |count| format!("{count} VIOLATIONS")))?;
+            let mut shown = self.violations.iter().filter(|violation| violation.invariant == name).take(SHOWN_MAX);
+            shown.try_for_each(|violation| writeln!(f, "  {violation}"))?;
         }
         if let Some(kept) = &self.kept {
             writeln!(f, "files kept in {}\n{}", kept.display(), self.hints.as_deref().unwrap_or_default())?;

@@ -13,7 +13,7 @@ pub use process::SignalError;
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
@@ -24,6 +24,9 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 
 /// `consigner dev` promises to be gone 15 s after SIGTERM (DESIGN 11).
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
+
+/// SIGKILL takes effect at once; the rest is scheduling.
+const DEATH_MAX: Duration = Duration::from_secs(3);
 
 /// How much of a node's log is kept as a hint beside a violation.
 const LOG_TAIL_BYTES: usize = 1500;
@@ -177,6 +180,12 @@ fn end(supervisor: Option<&mut Child>, dir: &Path) {
     for node in &manifest.nodes {
         // Also ends a stopped (SIGSTOP) process.
         let _gone = process::signal(node.pid, dir, Signal::KILL);
+    }
+    // A dying process may still make a file in the directory that is about to be removed. Nothing can be awaited in a
+    // destructor, and there is nothing to wait on but the process table.
+    let until = Instant::now() + DEATH_MAX;
+    while manifest.nodes.iter().any(|node| process::is_of(node.pid, dir)) && Instant::now() < until {
+        std::thread::yield_now();
     }
 }
 
