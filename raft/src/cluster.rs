@@ -15,6 +15,7 @@ use crate::peer::wire::{self, Failure, Pong};
 use crate::recover::Recovered;
 use crate::typ::{Metrics, Raft};
 use crate::types::{Leadership, Member, Timing};
+use consigner_gate::tls::ClientConfig;
 use consigner_rules::command::DataKey;
 use consigner_rules::primitives::ClusterId;
 use consigner_rules::{SealedKey, SignPermit, SignRequest, State};
@@ -37,7 +38,7 @@ pub struct ClusterOptions {
     /// Where log, state and snapshots lie.
     pub data_dir: PathBuf,
     /// Identity and trust towards the other nodes (ALPN h2).
-    pub peer_tls: Arc<rustls::ClientConfig>,
+    pub peer_tls: Arc<ClientConfig>,
     /// Timers.
     pub timing: Timing,
     /// Entries between snapshots.

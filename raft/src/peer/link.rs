@@ -3,6 +3,7 @@
 use crate::peer::wire;
 use crate::types::Member;
 use bytes::Bytes;
+use consigner_gate::tls::ClientConfig;
 use consigner_gate::{ChannelError, PeerChannel};
 use consigner_rules::codec;
 use consigner_rules::primitives::ClusterId;
@@ -28,7 +29,7 @@ pub struct Me {
 /// The connections to all peers.
 pub struct Links {
     me: Me,
-    tls: Arc<rustls::ClientConfig>,
+    tls: Arc<ClientConfig>,
     channels: Mutex<BTreeMap<u64, (String, Arc<PeerChannel>)>>,
     sequence: AtomicU64,
 }
@@ -78,7 +79,7 @@ impl CallError {
 
 impl Links {
     /// No connection is made yet.
-    pub fn new(me: Me, tls: Arc<rustls::ClientConfig>) -> Self {
+    pub fn new(me: Me, tls: Arc<ClientConfig>) -> Self {
         Self { me, tls, channels: Mutex::default(), sequence: AtomicU64::new(1) }
     }
 
