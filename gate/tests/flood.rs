@@ -72,7 +72,9 @@ async fn silent_flood(name: &str, limits: DoorLimits) {
     until("the flood to come again", || flood.opened() > before + callers as u64).await;
     let open = door.counters.open() as usize;
     assert!(open < callers + HONEST, "{open} are open");
-    assert!(logs::warnings(name)[0].contains("silent, and others waited"), "{}", logs::warnings(name)[0]);
+    // Those that nobody displaced met their deadline.
+    let lines = logs::warnings(name);
+    assert!(lines.iter().any(|line| line.contains("silent, and others waited")), "{lines:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
