@@ -19,9 +19,9 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
 
 /// Heavy dependency and the crates that may name it, in tests too.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("tree_hash", &["rules"]),
     ("ethereum_hashing", &["rules"]),
     ("tokio-rustls", &["gate"]),
+    ("rustls", &["gate"]),
     ("x509-parser", &["gate"]),
     // The oracle verifies signatures by other means than the code that it judges.
     ("blst", &["keys", "chaos-tests"]),
@@ -48,7 +48,6 @@ const PURE: &[&str] = &[
     "serde_json",
     "sha2",
     "thiserror",
-    "tree_hash",
 ];
 
 fn metadata() -> Metadata {
