@@ -2,7 +2,7 @@
 //!
 //! In: configuration and the services behind the doors. Out: open doors that serve until they are stopped.
 
-use super::ready_gate::{Readiness, ReadyGate};
+use super::readiness::Readiness;
 use super::telemetry::{self, MetricsService};
 use super::{OnFatal, ServeError};
 use crate::config::{Config, TlsFiles};
@@ -89,9 +89,9 @@ pub(super) async fn open_doors(
     .await?;
     let watched = vec![("api", api.counters()), ("peer", peer.counters())];
     let metrics = serve_metrics(config, app, watched, on_fatal).await?;
-    let gate = ReadyGate::new(consigner_api::router(app.clone()), readiness.clone());
+    let routes = consigner_api::router_with_readiness(app.clone(), readiness.for_api());
     let (api_stop, peer_stop) = (CancellationToken::new(), CancellationToken::new());
-    let api = Serving::spawn("api", api_stop.clone(), on_fatal, api.serve(gate, api_stop));
+    let api = Serving::spawn("api", api_stop.clone(), on_fatal, api.serve(routes, api_stop));
     let peer = Serving::spawn("peer", peer_stop.clone(), on_fatal, peer.serve(peers, peer_stop));
     Ok(Doors { api, peer, metrics })
 }

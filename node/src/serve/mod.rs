@@ -4,7 +4,7 @@
 //! keys/sealer -> keyring <- key feed <- raft/cluster <- peer door
 //!                   \__________ api router ___/   \---> importer
 //!                                   |
-//!                      ready gate -> API door        metrics door
+//!                      readiness -> API door        metrics door
 //! ```
 //! In: a checked [`Config`]. Out: a running [`Node`]. Deliberately absent: every decision; this file only connects.
 
@@ -14,7 +14,7 @@ pub mod key_feed;
 pub mod logging;
 pub mod network;
 mod pid_file;
-pub mod ready_gate;
+pub mod readiness;
 mod stop;
 pub mod telemetry;
 
@@ -31,7 +31,7 @@ use import::Importer;
 use key_feed::KeyFeeder;
 use network::ChainError;
 use pid_file::PidFile;
-use ready_gate::Readiness;
+use readiness::Readiness;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;

@@ -1,0 +1,67 @@
+//! Whether this process is ready: not before its keys are imported, and not once it is stopping.
+//!
+//! In: what the assembly knows. Out: the reason why not, for the health endpoints of `api`. Deliberately absent: the
+//! cluster's own readiness, which `api` asks the cluster for.
+
+use consigner_api::NodeReadiness;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Why the process is not ready, if it is not. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<Reasons>);
+
+#[derive(Debug, Default)]
+struct Reasons {
+    importing: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Readiness {
+    /// Whether keys are still on their way into the cluster.
+    pub fn set_importing(&self, importing: bool) {
+        self.0.importing.store(importing, Ordering::Release);
+    }
+
+    /// From now on for ever.
+    pub fn set_stopping(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+    }
+
+    /// In the form that `api` asks for.
+    #[must_use]
+    pub fn for_api(&self) -> NodeReadiness {
+        let readiness = self.clone();
+        Arc::new(move || readiness.reason().map_or(Ok(()), |why| Err(why.to_owned())))
+    }
+
+    fn reason(&self) -> Option<&'static str> {
+        if self.0.stopping.load(Ordering::Acquire) {
+            Some("the node is stopping")
+        } else if self.0.importing.load(Ordering::Acquire) {
+            Some("keys are being imported")
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_ends_and_a_stop_is_for_ever() {
+        let readiness = Readiness::default();
+        let asked = readiness.for_api();
+        assert_eq!(asked(), Ok(()));
+        readiness.set_importing(true);
+        assert_eq!(asked(), Err("keys are being imported".to_owned()));
+        readiness.set_importing(false);
+        assert_eq!(asked(), Ok(()));
+        readiness.set_stopping();
+        assert_eq!(asked(), Err("the node is stopping".to_owned()));
+        readiness.set_importing(false);
+        assert!(asked().is_err());
+    }
+}
