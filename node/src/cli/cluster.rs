@@ -24,8 +24,10 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Subcommand)]
 enum ClusterCommand {
     /// Make running nodes a cluster, once, through one of them
+    #[command(after_help = EXAMPLES)]
     Init(InitArgs),
     /// Show every member: role, term, indexes, digest, readiness
+    #[command(after_help = EXAMPLES)]
     Status(AccessArgs),
 }
 

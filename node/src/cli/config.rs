@@ -12,9 +12,15 @@ pub struct ConfigArgs {
     command: ConfigCommand,
 }
 
+const EXAMPLES: &str = "Example:
+  consigner config check --config /etc/consigner/consigner.yaml
+
+Exit codes: 0 nothing to complain about, 2 every problem with file, line, key and what is allowed.";
+
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Read a configuration with the environment laid over it, and check that its files are there
+    #[command(after_help = EXAMPLES)]
     Check {
         /// Configuration file
         #[arg(long, value_name = "FILE")]

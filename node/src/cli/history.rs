@@ -25,8 +25,10 @@ Exit codes of import: 0 all validators merged, 1 nothing merged, 2 usage, 3 some
 #[derive(Debug, Subcommand)]
 enum HistoryCommand {
     /// Write the minimal interchange of all validators
+    #[command(after_help = EXAMPLES)]
     Export(ExportArgs),
     /// Merge an interchange file; watermarks only rise
+    #[command(after_help = EXAMPLES)]
     Import(ImportArgs),
 }
 

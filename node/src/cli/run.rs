@@ -32,9 +32,17 @@ impl FromArgMatches for RunArgs {
     }
 }
 
+const EXAMPLES: &str = "Examples:
+  consigner run --config /etc/consigner/consigner.yaml
+  consigner run --config consigner.yaml --dry-run             check, start nothing
+  CONSIGNER_LOG_LEVEL=debug consigner run --config consigner.yaml
+
+Flags override CONSIGNER_* variables, which override the file.";
+
 impl Args for RunArgs {
     fn augment_args(command: Command) -> Command {
         let command = command
+            .after_help(EXAMPLES)
             .arg(
                 Arg::new("config")
                     .long("config")

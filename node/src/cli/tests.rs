@@ -77,3 +77,19 @@ fn a_table_has_columns() {
     let rows = [vec!["1".to_owned(), "long name".to_owned()], vec!["22".to_owned()]];
     assert_eq!(output::table(&["ID", "NAME"], &rows), "ID  NAME\n1   long name\n22");
 }
+
+#[test]
+fn every_command_that_does_something_shows_an_example() {
+    fn look(command: &clap::Command, path: &str, bare: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        if !command.has_subcommands() && !help.contains("Example") {
+            bare.push(path.to_owned());
+        }
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            look(below, &format!("{path} {}", below.get_name()), bare);
+        }
+    }
+    let mut bare = Vec::new();
+    look(&Cli::command(), "consigner", &mut bare);
+    assert_eq!(bare, Vec::<String>::new());
+}
