@@ -1,7 +1,7 @@
 //! `consigner-chaos`: breaks a development cluster of its own and judges it from outside.
 //!
-//! Exit codes: 0 all invariants held, 1 at least one was violated (the evidence is printed), 2 usage, or the run could
-//! not take place.
+//! Exit codes: 0 all invariants held, 1 at least one was violated or a client got an answer that it should not get (302
+//! for 307, say; the evidence is printed), 2 usage, or the run could not take place.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
 
 use clap::Parser;
@@ -52,7 +52,7 @@ async fn main() -> ExitCode {
             Ok(report) => {
                 let text = if json { serde_json::to_string_pretty(&report).unwrap_or_default() } else { report.to_string() };
                 println!("{text}");
-                ExitCode::from(u8::from(!report.held()))
+                ExitCode::from(u8::from(!report.is_good()))
             }
             Err(error) => {
                 eprintln!("{}", one_line(&*error));

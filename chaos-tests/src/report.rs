@@ -150,6 +150,12 @@ impl Report {
     pub fn held(&self) -> bool {
         self.violations.is_empty()
     }
+
+    /// Whether every invariant held and no client got an answer that it should not get.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.held() && self.unexpected.is_empty()
+    }
 }
 
 fn answers(exchanges: &[Exchange]) -> BTreeMap<String, u64> {
