@@ -3,7 +3,7 @@
 use crate::types::{NodeStatus, Role};
 use consigner_rules::Change;
 use consigner_rules::slashing::AgreedDuty;
-use consigner_storage::log::WalStats;
+use consigner_storage::log::{FSYNC_BUCKETS_US, WalStats};
 
 /// Counts what a batch changed.
 pub fn changes(changes: &[Change]) {
@@ -56,4 +56,36 @@ pub fn publish(status: &NodeStatus, wal: &WalStats) {
     metrics::counter!("consigner_log_frames_total").absolute(wal.frames);
     metrics::counter!("consigner_log_entries_total").absolute(wal.entries);
     metrics::counter!("consigner_log_bytes_total").absolute(wal.bytes);
+    metrics::counter!("consigner_log_fsync_microseconds_total").absolute(wal.fsync_total_us);
+    gauge("consigner_log_fsync_max_microseconds", Some(wal.fsync_max_us));
+    for (bound, count) in cumulative(wal) {
+        metrics::counter!("consigner_log_fsync_bucket_total", "le_microseconds" => bound).absolute(count);
+    }
+}
+
+/// How many fsyncs took up to each bound, as Prometheus has its buckets: each holds those below it.
+fn cumulative(wal: &WalStats) -> impl Iterator<Item = (String, u64)> {
+    let bounds = FSYNC_BUCKETS_US.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
+    let counts = wal.fsync_buckets.into_iter().scan(0_u64, |sum, count| {
+        *sum = sum.saturating_add(count);
+        Some(*sum)
+    });
+    bounds.zip(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_bucket_holds_every_fsync() {
+        let mut wal = WalStats { fsyncs: 6, ..WalStats::default() };
+        wal.fsync_buckets[0] = 1;
+        wal.fsync_buckets[3] = 3;
+        wal.fsync_buckets[FSYNC_BUCKETS_US.len()] = 2;
+        let buckets: Vec<_> = cumulative(&wal).collect();
+        assert_eq!(buckets.first(), Some(&("50".to_owned(), 1)));
+        assert_eq!(buckets.get(3), Some(&("500".to_owned(), 4)));
+        assert_eq!(buckets.last(), Some(&("+Inf".to_owned(), wal.fsyncs)));
+    }
 }
