@@ -7,6 +7,7 @@
 use crate::admission::{Asked, BodyError, HostProblem};
 use crate::json::Json;
 use axum::response::{IntoResponse, Response};
+pub(crate) use consigner_gate::with_causes;
 use consigner_keys::SignError;
 use consigner_raft::{AuthorizeError, InitialiseError, ProposeError, Unavailable};
 use consigner_rules::interchange::InterchangeError;
@@ -14,7 +15,6 @@ use consigner_rules::{ParseError, PublicKey, Root, Violation};
 use http::header::{CONNECTION, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
-use std::error::Error;
 
 /// Seconds after which a client may try again: an election is over by then.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -169,18 +169,6 @@ impl IntoResponse for ApiError {
 
 fn error(text: impl Into<Value>) -> Value {
     json!({"error": text.into()})
-}
-
-/// An error and its causes in one sentence.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 impl From<BodyError> for ApiError {

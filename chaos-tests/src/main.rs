@@ -7,6 +7,7 @@
 use clap::Parser;
 use consigner_chaos::scenario::{self, Options, Scenario};
 use consigner_chaos::{binary, cluster::ports::Turn};
+use consigner_gate::with_causes;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,7 +56,7 @@ async fn main() -> ExitCode {
                 ExitCode::from(u8::from(!report.is_good()))
             }
             Err(error) => {
-                eprintln!("{}", one_line(&*error));
+                eprintln!("{}", with_causes(&*error));
                 ExitCode::from(COULD_NOT)
             }
         },
@@ -89,15 +90,4 @@ async fn run(args: Args) -> Result<consigner_chaos::report::Report, Box<dyn std:
     eprintln!("again: {}", options.command());
     let _turn = Turn::wait().await?;
     Ok(scenario::run(&options).await?)
-}
-
-fn one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

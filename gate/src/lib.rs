@@ -15,6 +15,7 @@
 //!
 //! Deliberately absent: what a request means, HTTP error answers, permissions. Those belong to `rules` and `api`.
 
+mod causes;
 pub mod channel;
 pub mod client;
 mod dial;
@@ -23,6 +24,7 @@ pub mod host;
 pub mod peer;
 pub mod tls;
 
+pub use causes::with_causes;
 pub use channel::{ChannelError, PeerChannel};
 pub use client::{ClientError, HttpsClient, Response};
 pub use door::{Admit, Door, DoorConfig, DoorCounters, DoorError, DoorLimits, LogBudget};

@@ -37,6 +37,7 @@ mod types;
 
 pub use authorize::{AuthorizeError, Routing};
 pub use cluster::{Cluster, ClusterOptions, KeyFeed, OnFatal, OnKeys, Unavailable};
+use consigner_gate::with_causes as chain;
 pub use peer::service::PeerService;
 pub use propose::{InitialiseError, ProposeError};
 pub use recover::OpenError;
@@ -52,16 +53,4 @@ fn supervise(name: &'static str, on_fatal: &OnFatal, task: impl Future<Output = 
             on_fatal(&format!("the task \"{name}\" panicked"));
         }
     });
-}
-
-/// An error with all its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -8,7 +8,7 @@ use super::message::Message;
 use crate::cluster::Manifest;
 use bytes::Bytes;
 use consigner_gate::tls::{ALPN_API, client_config};
-use consigner_gate::{ClientError, HttpsClient, Response, TlsError};
+use consigner_gate::{ClientError, HttpsClient, Response, TlsError, with_causes};
 use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderValue, Method};
 use std::sync::Arc;
@@ -94,7 +94,7 @@ impl Courier {
             let exchange = self.history.sending(at.node, phase, message, hop > 0)?;
             let reply = match self.post(&at.url, message, agent).await {
                 Ok(response) => answer(response),
-                Err(error) => Reply::Lost(one_line(&error)),
+                Err(error) => Reply::Lost(with_causes(&error)),
             };
             self.history.replied(exchange, reply.clone());
             match self.next_hop(&reply) {
@@ -134,15 +134,4 @@ impl Courier {
 fn answer(response: Response) -> Reply {
     let location = response.headers.get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     Reply::Answer { status: response.status.as_u16(), location, body: response.body }
-}
-
-fn one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

@@ -24,6 +24,7 @@ use super::limits::DoorLimits;
 use super::lobby::Place;
 use super::supervision::{Activity, Verdict, Watch};
 use super::{Gatekeeper, Shutdown};
+use crate::causes::with_causes;
 use crate::peer::Peer;
 
 /// After an orderly close was begun, a connection without a request in flight gets this long to write out what hyper
@@ -103,7 +104,7 @@ where
     let mut leaving = false;
     let why = loop {
         tokio::select! {
-            result = connection.as_mut() => break result.err().map(|error| describe(error.as_ref())),
+            result = connection.as_mut() => break result.err().map(|error| with_causes(error.as_ref())),
             () = shutdown.cut.cancelled() => break Some("cut at shutdown".to_owned()),
             () = shutdown.begun.cancelled(), if !leaving => leaving = true,
             _ = tick.tick() => match watch.look(Instant::now(), &activity, &keeper.limits) {
@@ -138,7 +139,7 @@ async fn leave<C: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>>(
     let mut quiet_since = None;
     loop {
         tokio::select! {
-            result = connection.as_mut() => return result.err().map(|error| describe(error.as_ref())),
+            result = connection.as_mut() => return result.err().map(|error| with_causes(error.as_ref())),
             () = shutdown.cut.cancelled() => return Some("cut at shutdown".to_owned()),
             _ = tick.tick() => {}
         }
@@ -195,18 +196,6 @@ fn protocol(limits: &DoorLimits) -> auto::Builder<TokioExecutor> {
 fn is_expired(peer: &Peer) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     peer.certificate.as_ref().is_some_and(|certificate| certificate.not_after_unix < now)
-}
-
-/// An error with its causes on one line.
-fn describe(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 impl Gatekeeper {
