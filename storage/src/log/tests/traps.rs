@@ -271,8 +271,17 @@ fn trap_4_a_pending_callback_gets_the_error_too() {
     let wal = open(&disk).unwrap();
     let (release, held) = mpsc::channel::<()>();
     let (answer, answers) = mpsc::channel();
-    // The writer is held in the first callback while more calls queue up behind it.
-    wal.append(entries(1, 0..1), Box::new(move |_| held.recv().unwrap()));
+    let (enter, entered) = mpsc::channel();
+    // The writer is held in the first callback while more calls queue up behind it. Queued before it is there, they could
+    // still share its first frame, which is lawfully durable.
+    wal.append(
+        entries(1, 0..1),
+        Box::new(move |_| {
+            enter.send(()).unwrap();
+            held.recv().unwrap();
+        }),
+    );
+    entered.recv_timeout(DEADLINE).unwrap();
     for index in 1..20 {
         let answer = answer.clone();
         wal.append(entries(1, index..index + 1), Box::new(move |result| answer.send(result).unwrap()));
