@@ -78,7 +78,7 @@ impl Cluster {
         let me = Me { node_id: options.node_id, cluster_id: options.cluster_id, boot: boot_nonce()? };
         let links = Arc::new(Links::new(me.clone(), options.peer_tls));
         let network = Network::new(Arc::clone(&links), Arc::clone(&wal));
-        let log = LogStore::new(Arc::clone(&wal), Some(covered));
+        let log = LogStore::new(Arc::clone(&wal), Some(covered)).with_past(Arc::clone(&recovered.past));
         let raft = Raft::new(options.node_id, config, network, log, machine)
             .await
             .map_err(|error| OpenError::Raft(crate::chain(&error)))?;

@@ -6,8 +6,8 @@
 
 use crate::typ::{self, Entry, LogId, StorageError, TypeConfig, Vote};
 use consigner_rules::codec;
-use consigner_storage::LogPosition;
 use consigner_storage::log::{Wal, WalError};
+use consigner_storage::{LogPosition, PastMarker};
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader, StorageIOError};
 use std::fmt::Debug;
@@ -30,12 +30,24 @@ pub type DurableSnapshot = watch::Receiver<Option<LogPosition>>;
 pub struct LogStore {
     wal: Arc<Wal>,
     durable: Option<DurableSnapshot>,
+    past: Option<Arc<PastMarker>>,
 }
 
 impl LogStore {
     /// A log whose purges wait for `durable`; `None` (the conformance suite) purges at once.
     pub fn new(wal: Arc<Wal>, durable: Option<DurableSnapshot>) -> Self {
-        Self { wal, durable }
+        Self { wal, durable, past: None }
+    }
+
+    /// Writes `past` before the first record.
+    #[must_use]
+    pub fn with_past(self, past: Arc<PastMarker>) -> Self {
+        Self { past: Some(past), ..self }
+    }
+
+    /// Blocks for a disk write, once in the life of a data directory.
+    fn mark_past(&self) -> io::Result<()> {
+        self.past.as_ref().map_or(Ok(()), |past| past.write())
     }
 
     fn entries(&self, range: impl RangeBounds<u64>, max_bytes: usize) -> Result<Vec<Entry>, StorageError> {
@@ -78,6 +90,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        self.mark_past().map_err(|error| StorageIOError::write_vote(&error))?;
         save_vote(&self.wal, vote).await.map_err(|error| StorageIOError::write_vote(&error).into())
     }
 
@@ -99,6 +112,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        self.mark_past().map_err(|error| StorageIOError::write_logs(&error))?;
         let entries =
             entries.into_iter().map(|entry| (typ::position(&entry.log_id), typ::encode_entry(&entry))).collect();
         self.wal.append(entries, Box::new(move |result| callback.log_io_completed(result.map_err(io::Error::other))));

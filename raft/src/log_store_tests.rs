@@ -67,3 +67,22 @@ async fn a_purge_waits_for_a_durable_snapshot() {
     store.purge(typ::log_id(&upto)).await.unwrap();
     assert_eq!(store.wal.purged(), Some(upto));
 }
+
+#[tokio::test]
+async fn the_first_vote_leaves_a_mark_beside_the_log() {
+    let disk = Arc::new(SimDisk::new(11));
+    let open_dir = || {
+        let identity = consigner_storage::NodeIdentity { node_id: 1, cluster_id: [7; 16] };
+        let dir = consigner_storage::DataDir::open(Arc::clone(&disk) as Arc<dyn Disk>, Path::new("/data"), identity);
+        dir.unwrap()
+    };
+    let dir = open_dir();
+    let (wal, past) = (Arc::new(dir.open_wal(WalOptions::default()).unwrap()), Arc::new(dir.past().unwrap()));
+    assert!(!past.is_written());
+    let mut store = LogStore::new(wal, None).with_past(past);
+    store.save_vote(&Vote::new(1, 1)).await.unwrap();
+    disk.power_cut();
+    drop((store, dir));
+    disk.process_restart();
+    assert!(open_dir().past().unwrap().is_written(), "an emptied log would look like a fresh one");
+}

@@ -13,8 +13,8 @@ use consigner_rules::primitives::ClusterId;
 use consigner_rules::state::CorruptRecord;
 use consigner_storage::log::{Wal, WalError, WalOptions};
 use consigner_storage::{
-    DataDir, DataDirError, NodeIdentity, Opened, RealDisk, SnapshotError, SnapshotStore, StartFacts, StartRefusal,
-    StateError, StateStore, check_start,
+    DataDir, DataDirError, NodeIdentity, Opened, PastMarker, RealDisk, SnapshotError, SnapshotStore, StartFacts,
+    StartRefusal, StateError, StateStore, check_start,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -37,9 +37,12 @@ pub enum OpenError {
     /// Log, snapshot and state do not fit together.
     #[error("this node must not start as who it was; replace it")]
     Inconsistent(#[from] StartRefusal),
-    /// A state or snapshot, but no vote: nothing is ever applied without one.
-    #[error("there is a state or a snapshot but no vote in the log: the log was lost; replace this node")]
+    /// A state or snapshot, but no vote (nothing is ever applied without one), or an empty log that was not empty.
+    #[error("this node has a past but no vote in its log: the log was lost; replace this node")]
     VoteMissing,
+    /// The first record of the log could not be prepared.
+    #[error("the marker of a past cannot be written")]
+    Past(#[source] std::io::Error),
     /// Something stored cannot be decoded by this binary.
     #[error("stored data cannot be read by this version")]
     Decode(#[from] DecodeError),
@@ -66,6 +69,8 @@ pub struct Recovered {
     pub dir: DataDir,
     /// Log and vote.
     pub wal: Arc<Wal>,
+    /// Written before the first record of the log.
+    pub past: Arc<PastMarker>,
     /// Snapshots.
     pub snapshots: Arc<SnapshotStore>,
     /// The state store, equal to `state`.
@@ -83,7 +88,14 @@ pub struct Recovered {
 pub fn recover(path: &Path, node_id: u64, cluster_id: ClusterId, options: WalOptions) -> Result<Recovered, OpenError> {
     let identity = NodeIdentity { node_id, cluster_id: cluster_id.0 };
     let dir = DataDir::open(Arc::new(RealDisk), path, identity)?;
-    let wal = dir.open_wal(options)?;
+    let (wal, past) = (dir.open_wal(options)?, dir.past()?);
+    let empty = wal.vote().is_none() && wal.last().is_none();
+    if past.is_written() && empty {
+        return Err(OpenError::VoteMissing);
+    }
+    if !empty {
+        past.write().map_err(OpenError::Past)?;
+    }
     let snapshots = dir.open_snapshots()?;
     for damaged in snapshots.damaged() {
         tracing::error!(name = damaged.name, why = damaged.why, "damaged snapshot left aside");
@@ -118,7 +130,7 @@ pub fn recover(path: &Path, node_id: u64, cluster_id: ClusterId, options: WalOpt
         metrics::counter!("consigner_state_rebuilds_total").increment(1);
     }
     let (wal, snapshots, store) = (Arc::new(wal), Arc::new(snapshots), Arc::new(store));
-    Ok(Recovered { dir, wal, snapshots, store, state, standing })
+    Ok(Recovered { dir, wal, past: Arc::new(past), snapshots, store, state, standing })
 }
 
 type Base = (State, Standing);

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/lock          flock of the running process
 //! DIR/initialized   format version, node id, cluster id, checksum; written once everything below stands
+//! DIR/past          written before the first record of the log: from then on an empty log is a lost one
 //! DIR/log/          the write-ahead log          DIR/snapshots/    snapshots          DIR/state/    sled
 //! ```
 //! In: a path and who we are. Out: a directory that is ours, or a refusal that says what to do (S5).
@@ -12,6 +13,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
@@ -212,9 +214,49 @@ impl DataDir {
         self.dir.join(STATE)
     }
 
+    /// The marker of a past, beside the log.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn past(&self) -> Result<PastMarker, DataDirError> {
+        let path = self.dir.join(PAST);
+        let io = |source| DataDirError::Io { dir: self.dir.clone(), action: "looking for the past", source };
+        let written = AtomicBool::new(self.disk.exists(&path).map_err(io)?);
+        Ok(PastMarker { disk: Arc::clone(&self.disk), path, written })
+    }
+
     /// The directory itself.
     pub fn path(&self) -> &Path {
         &self.dir
+    }
+}
+
+/// Whether this node ever voted or took an entry, remembered outside of the log (S5).
+///
+/// A log that was emptied beside a state that had applied nothing yet looks like a fresh one. Its node would vote a
+/// second time in a term, and acknowledge again what it had acknowledged and lost.
+pub struct PastMarker {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    written: AtomicBool,
+}
+
+impl PastMarker {
+    /// Whether the log held a record at any time.
+    pub fn is_written(&self) -> bool {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// Remembers durably that the log is about to hold a record; free after the first call.
+    ///
+    /// # Errors
+    /// The operating system's error; nothing may be written to the log then.
+    pub fn write(&self) -> io::Result<()> {
+        if !self.is_written() {
+            disk::write_file_durably(&*self.disk, &self.path, PAST_TEXT)?;
+            self.written.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 }
 
@@ -262,6 +304,8 @@ pub const FORMAT: u32 = 1;
 const MAGIC: &str = "consigner-data";
 const LOCK: &str = "lock";
 const INITIALIZED: &str = "initialized";
+const PAST: &str = "past";
+const PAST_TEXT: &[u8] = b"this node has voted or taken entries; without its log it must not start\n";
 const LOG: &str = "log";
 const SNAPSHOTS: &str = "snapshots";
 const STATE: &str = "state";

@@ -13,7 +13,7 @@ pub mod start;
 pub mod state;
 
 pub use disk::{Disk, DiskFile, RealDisk, SimDisk};
-pub use identity::{DataDir, DataDirError, NodeIdentity};
+pub use identity::{DataDir, DataDirError, NodeIdentity, PastMarker};
 pub use log::{Done, FatalHook, LogPosition, Wal, WalError, WalOptions, WalStats};
 pub use snapshot::{SnapshotError, SnapshotInfo, SnapshotStore};
 pub use start::{StartFacts, StartRefusal, check_start};
