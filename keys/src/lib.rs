@@ -39,6 +39,7 @@ pub mod development;
 pub mod keyring;
 mod locked;
 pub mod memory;
+pub mod remote;
 mod root_cache;
 pub mod sealing;
 #[cfg(test)]
@@ -47,4 +48,4 @@ mod vectors;
 pub use bls::{BadSecret, HashedRoot, SecretKey, verify};
 pub use keyring::{Inserted, Keyring, KeyringOptions, SignError, SyncReport};
 pub use memory::harden_process;
-pub use sealing::{LocalSealer, PlainDataKey, SealError, UnsealError, seal, unseal};
+pub use sealing::{LocalSealer, PlainDataKey, SealError, Sealer, SealerError, Sealers, UnsealError, seal, unseal};

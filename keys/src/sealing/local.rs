@@ -10,10 +10,12 @@
 
 use super::cipher::{self, CIPHERTEXT_BYTES, Cipher, NONCE_BYTES};
 use super::key_file::{self, KeyFileError};
+use super::sealer::{Sealer, SealerError};
 use super::{PlainDataKey, SealError};
 use crate::locked::{Arena, Slot};
 use consigner_rules::command::DataKey;
 use consigner_rules::primitives::ClusterId;
+use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::Path;
@@ -168,6 +170,36 @@ impl LocalSealer {
             [DATA_KEY_LABEL, &[WRAPPED_VERSION], &self.fingerprint, cluster_id.as_bytes(), data_key];
         cipher::concatenate(&mut context, &parts);
         context
+    }
+}
+
+impl Sealer for LocalSealer {
+    fn kind(&self) -> &'static str {
+        LOCAL_SEALER
+    }
+
+    fn master(&self) -> String {
+        self.fingerprint()
+    }
+
+    fn is_current(&self, data_key: &DataKey) -> bool {
+        data_key.sealer == LOCAL_SEALER
+            && Wrapped::parse(data_key).is_ok_and(|wrapped| wrapped.fingerprint == self.fingerprint)
+    }
+
+    fn generate<'a>(
+        &'a self,
+        cluster_id: &'a ClusterId,
+    ) -> BoxFuture<'a, Result<(DataKey, PlainDataKey), SealerError>> {
+        Box::pin(async move { self.new_data_key(cluster_id).map_err(SealerError::NewDataKey) })
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        data_key: &'a DataKey,
+        cluster_id: &'a ClusterId,
+    ) -> BoxFuture<'a, Result<PlainDataKey, SealerError>> {
+        Box::pin(async move { Ok(self.unwrap_data_key(data_key, cluster_id)?) })
     }
 }
 

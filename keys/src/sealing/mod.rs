@@ -9,6 +9,7 @@
 mod cipher;
 mod key_file;
 mod local;
+mod sealer;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -19,6 +20,7 @@ use consigner_rules::command::SealedKey;
 use consigner_rules::primitives::{ClusterId, PublicKey};
 pub use key_file::KeyFileError;
 pub use local::{LOCAL_SEALER, LocalSealer, UnwrapError};
+pub use sealer::{Sealer, SealerError, Sealers};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -127,7 +129,7 @@ pub struct PlainDataKey {
 }
 
 impl PlainDataKey {
-    fn new(id: [u8; 16], cluster_id: ClusterId, secret: &[u8; 32]) -> Self {
+    pub(crate) fn new(id: [u8; 16], cluster_id: ClusterId, secret: &[u8; 32]) -> Self {
         Self { id, cluster_id, secret: Arena::new().store(secret), seals: AtomicU64::new(0) }
     }
 
