@@ -17,13 +17,14 @@ use x509_parser::prelude::FromDer as _;
 pub struct Peer {
     /// Address and port of the other end of the TCP connection (a load balancer's, if one stands between).
     pub addr: SocketAddr,
-    /// The verified client certificate; `None` only on a door without TLS.
+    /// The verified client certificate; `None` on a door without TLS, and of a client that shows none on a door where
+    /// that is optional.
     pub certificate: Option<Arc<PeerCertificate>>,
 }
 
 impl Peer {
-    /// The name for logs and records: the common name, else the SHA-256 fingerprint of the certificate, else (door
-    /// without TLS) `anonymous`.
+    /// The name for logs and records: the common name, else the SHA-256 fingerprint of the certificate, else
+    /// (there is none) `anonymous`.
     pub fn name(&self) -> String {
         match &self.certificate {
             None => "anonymous".to_owned(),

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use consigner_gate::tls::{ALPN_API, server_config};
+use consigner_gate::tls::{ALPN_API, ClientAuth, server_config};
 use consigner_gate::{ClientError, HttpsClient, ReloadableTls, ServerTls, TlsError};
 use http::Method;
 use rustls::version::{TLS12, TLS13};
@@ -240,4 +240,25 @@ fn bad_files_are_named_with_the_reason() {
     ] {
         assert!(error.contains(words), "{words:?} is missing in {error:?}");
     }
+}
+
+#[tokio::test]
+async fn where_a_certificate_is_optional_none_is_anonymous_and_a_wrong_one_is_refused() {
+    let (pki, foreign) = (Pki::new(), Pki::named("foreign ca"));
+    let tls = ReloadableTls::load_for(pki.server_files(), ClientAuth::Optional, ALPN_API).unwrap();
+    let door = open(config("optional", Some(tls.clone()))).await;
+    for reloaded in [false, true] {
+        if reloaded {
+            tls.reload().unwrap();
+        }
+        for only in [&TLS12, &TLS13] {
+            for (identity, name) in [(None, "anonymous"), (Some(pki.issue("alice")), "alice")] {
+                let (answer, ..) = visit(door.addr, pki.raw_client(identity.as_ref(), &[only])).await.unwrap();
+                assert!(answer.contains(&format!("peer: {name}\r\n")), "{answer}");
+            }
+            let mallory = foreign.issue("mallory");
+            visit(door.addr, pki.raw_client(Some(&mallory), &[only])).await.expect_err("a foreign certificate");
+        }
+    }
+    until("four refusals", || door.counters.handshakes_failed() == 4).await;
 }

@@ -208,7 +208,7 @@ impl Gatekeeper {
             () = waiting.evicted() => return Err(Refused::crowded("silent, and others waited")),
         }
         waiting.has_spoken();
-        let Some(tls) = self.tls.as_ref().map(|tls| tls.current()) else {
+        let Some(tls) = &self.tls else {
             let peer = Peer { addr, certificate: None };
             self.admit(&peer)?;
             return Ok(Entered { io: Transport::Plain(stream), peer, cap: self.caps.connection()? });

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -15,6 +14,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::peer::{self, Peer, PeerCertificate};
 use crate::tls::verifier::noting_the_leaf;
+use crate::tls::{ClientAuth, ReloadableTls};
 
 /// After a refusal the caller's bytes are read (and thrown away) for this long: closing a socket with unread bytes
 /// sends a reset, which on some systems and on lossy links destroys the alert that tells the caller why (RFC 9112,
@@ -72,11 +72,11 @@ pub(super) async fn first_byte(stream: &TcpStream, timeout: Duration) -> Result<
 pub(super) async fn shake_hands(
     stream: TcpStream,
     addr: SocketAddr,
-    config: Arc<ServerConfig>,
+    tls: &ReloadableTls,
     until: Instant,
     deadline: Duration,
 ) -> Result<(TlsStream<TcpStream>, Peer), Refused> {
-    let accept = TlsAcceptor::from(config).accept(stream).into_fallible();
+    let accept = TlsAcceptor::from(tls.current()).accept(stream).into_fallible();
     let (result, leaf) = noting_the_leaf(timeout_at(until, accept)).await;
     let certificate = leaf.as_ref().map(peer::describe);
     match result {
@@ -87,17 +87,21 @@ pub(super) async fn shake_hands(
             linger(stream).await;
             Err(Refused { certificate, ..Refused::because(explain(&error)) })
         }
-        Ok(Ok(stream)) => match who(&stream, addr) {
+        Ok(Ok(stream)) => match who(&stream, addr, tls.client_auth()) {
             Ok(peer) => Ok((stream, peer)),
             Err(reason) => Err(Refused { certificate, ..Refused::because(reason) }),
         },
     }
 }
 
-fn who(stream: &TlsStream<TcpStream>, addr: SocketAddr) -> Result<Peer, String> {
+fn who(stream: &TlsStream<TcpStream>, addr: SocketAddr, client_auth: ClientAuth) -> Result<Peer, String> {
     let leaf: Option<&CertificateDer<'_>> = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    // Cannot be absent, since the verifier demands one; but a door must not open on "cannot".
-    let leaf = leaf.ok_or("no client certificate")?;
+    let leaf = match (leaf, client_auth) {
+        (Some(leaf), _) => leaf,
+        (None, ClientAuth::Optional) => return Ok(Peer { addr, certificate: None }),
+        // Cannot be absent, since the verifier demands one; but a door must not open on "cannot".
+        (None, ClientAuth::Required) => return Err("no client certificate".to_owned()),
+    };
     let certificate = PeerCertificate::parse(leaf).map_err(|why| why.to_string())?;
     Ok(Peer { addr, certificate: Some(Arc::new(certificate)) })
 }

@@ -66,7 +66,7 @@ pub struct DoorConfig {
     pub name: String,
     /// Where to listen; port 0 takes a free one.
     pub addr: SocketAddr,
-    /// Mutual TLS; `None` (plain) is for metrics only.
+    /// TLS, mutual unless loaded with an optional client certificate; `None` (plain) is for metrics only.
     pub tls: Option<Arc<ReloadableTls>>,
     /// A further check of the peer's certificate after the handshake.
     pub admit: Option<Admit>,

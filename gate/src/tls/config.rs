@@ -1,4 +1,5 @@
-//! Builds rustls configurations: mutual TLS always, resumption never.
+//! Builds rustls configurations: certificates on both sides (on one kind of door the client's is optional), resumption
+//! never.
 
 use std::sync::Arc;
 
@@ -9,26 +10,32 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ServerConfig};
 
 use super::verifier::RecordingVerifier;
-use super::{ClientTls, ServerTls, TlsError, pem};
+use super::{ClientAuth, ClientTls, ServerTls, TlsError, pem};
 
 /// A server configuration that demands a client certificate from the given CA bundle and resumes no session.
 ///
 /// # Errors
 /// Any file that cannot be read, parsed or used, by name and with the reason.
 pub fn server_config(tls: &ServerTls, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
-    let (config, _) = server_config_with_leaf(tls, alpn)?;
+    let (config, _) = server_config_with_leaf(tls, ClientAuth::Required, alpn)?;
     Ok(config)
 }
 
 /// Like [`server_config`], and the chain that it presents.
 pub(super) fn server_config_with_leaf(
     tls: &ServerTls,
+    client_auth: ClientAuth,
     alpn: &[&[u8]],
 ) -> Result<(Arc<ServerConfig>, Arc<CertifiedKey>), TlsError> {
     let provider = provider();
     let own = Arc::new(pem::certified_key(&tls.cert, &tls.key, &provider)?);
     let authorities = pem::authorities(&tls.client_ca)?;
-    let verifier = WebPkiClientVerifier::builder_with_provider(authorities, provider.clone()).build()?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(authorities, provider.clone());
+    let verifier = match client_auth {
+        ClientAuth::Required => verifier.build()?,
+        // A certificate that is shown must still be valid: a wrong one is refused, not ignored.
+        ClientAuth::Optional => verifier.allow_unauthenticated().build()?,
+    };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(Arc::new(RecordingVerifier::new(verifier)))

@@ -37,6 +37,16 @@ pub struct ServerTls {
     pub client_ca: PathBuf,
 }
 
+/// Whether a door insists on a client certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Without a valid one the handshake fails. Every door but one kind.
+    Required,
+    /// A client may show none and is then nobody until it proves itself otherwise (a token); one that is shown must be
+    /// valid. For a listener of the key manager's own only.
+    Optional,
+}
+
 /// The files behind an outgoing TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientTls {
