@@ -37,15 +37,19 @@
 pub mod bls;
 pub mod development;
 pub mod keyring;
+pub mod keystore;
 mod locked;
 pub mod memory;
 pub mod remote;
 mod root_cache;
 pub mod sealing;
+pub mod source;
 #[cfg(test)]
 mod vectors;
 
 pub use bls::{BadSecret, HashedRoot, SecretKey, verify};
 pub use keyring::{Inserted, Keyring, KeyringOptions, SignError, SyncReport};
+pub use keystore::{DecryptPool, Keystore, KeystoreError, Password};
 pub use memory::harden_process;
 pub use sealing::{LocalSealer, PlainDataKey, SealError, Sealer, SealerError, Sealers, UnsealError, seal, unseal};
+pub use source::{Candidate, Material, SourceError};

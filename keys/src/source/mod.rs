@@ -1,0 +1,90 @@
+//! Where validator keys come from: keystore directories of every client, key configuration files, vaults.
+//!
+//! ```text
+//! directory, YAML, vault --read--> Candidate --Loading--> Loaded (a secret, or why not)
+//! ```
+//! In: paths, specifications. Out: [`Candidate`]s, and after decryption [`Loaded`] keys. Reading a source decrypts
+//! nothing and never fails for one bad key: that key becomes a candidate that says why. Deliberately absent: sealing,
+//! the replicated state, and any memory of earlier runs.
+
+mod error;
+mod remote;
+
+use crate::bls::SecretKey;
+use crate::keystore::{Keystore, Password};
+use consigner_rules::PublicKey;
+pub use error::SourceError;
+pub use remote::{AwsSecretCredentials, AwsSecretSpec, VaultSecretAuth, VaultSecretSpec};
+use std::fmt;
+
+/// One key, or one file of keys, that a source offers.
+pub struct Candidate {
+    /// The file or the name of the secret, for people.
+    pub origin: String,
+    /// The validator, if that is known without decrypting. A claim until the secret is at hand.
+    pub public_key: Option<PublicKey>,
+    /// What the source holds.
+    pub material: Material,
+    /// What an operator should repair although the key is usable, such as a password file that everybody can read.
+    pub warnings: Vec<String>,
+}
+
+/// What a source holds for a candidate.
+pub enum Material {
+    /// An EIP-2335 keystore with its password.
+    Keystore {
+        /// The keystore.
+        keystore: Box<Keystore>,
+        /// Its password.
+        password: Password,
+    },
+    /// A wallet of Prysm: one keystore with many keys.
+    Wallet {
+        /// The keystore around the list of keys.
+        keystore: Box<Keystore>,
+        /// Its password.
+        password: Password,
+    },
+    /// A plain secret.
+    Raw(SecretKey),
+    /// A secret in a vault; to be fetched.
+    Vault(Box<VaultSecretSpec>),
+    /// A secret in AWS Secrets Manager; to be fetched.
+    Aws(Box<AwsSecretSpec>),
+    /// Nothing usable.
+    Failed(SourceError),
+}
+
+impl Candidate {
+    /// A candidate without warnings.
+    #[must_use]
+    pub fn new(origin: impl Into<String>, public_key: Option<PublicKey>, material: Material) -> Self {
+        Self { origin: origin.into(), public_key, material, warnings: Vec::new() }
+    }
+
+    /// A plain secret of a source; its public key is derived (113 us).
+    #[must_use]
+    pub fn raw(origin: impl Into<String>, secret: SecretKey) -> Self {
+        Self::new(origin, Some(secret.public_key()), Material::Raw(secret))
+    }
+
+    /// A key that could not be read.
+    #[must_use]
+    pub fn failed(origin: impl Into<String>, public_key: Option<PublicKey>, error: SourceError) -> Self {
+        Self::new(origin, public_key, Material::Failed(error))
+    }
+}
+
+impl fmt::Debug for Candidate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.material {
+            Material::Keystore { .. } => "keystore",
+            Material::Wallet { .. } => "wallet",
+            Material::Raw(_) => "raw",
+            Material::Vault(_) => "vault",
+            Material::Aws(_) => "aws",
+            Material::Failed(_) => "failed",
+        };
+        write!(formatter, "Candidate({} {kind} {:?})", self.origin, self.public_key)
+    }
+}
