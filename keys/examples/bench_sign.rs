@@ -22,7 +22,7 @@ fn main() {
     signatures();
     let (data_key, sealed) = sealed_keys(keys);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(keyring(Arc::new(data_key), &sealed));
+    runtime.block_on(keyring(data_key, &sealed));
 }
 
 fn signatures() {
@@ -54,15 +54,17 @@ fn sealed_keys(keys: u64) -> (PlainDataKey, Vec<SealedKey>) {
     (data_key, sealed)
 }
 
-async fn keyring(data_key: Arc<PlainDataKey>, sealed: &[SealedKey]) {
+async fn keyring(data_key: PlainDataKey, sealed: &[SealedKey]) {
     let keyring = Arc::new(Keyring::new(&KeyringOptions::default()).unwrap());
     let (before, start) = (resident_bytes(), Instant::now());
-    let report = keyring.sync(sealed, &[data_key], &CLUSTER).await;
+    for sealed in sealed {
+        keyring.insert(sealed, &data_key, &CLUSTER).unwrap();
+    }
     let (took, grown) = (start.elapsed(), resident_bytes() - before);
-    assert_eq!(report.added, sealed.len());
+    assert_eq!(keyring.len(), sealed.len());
     println!(
         "{} keys: opened in {:.1} ms, {} bytes of memory each, locked: {}",
-        report.added,
+        sealed.len(),
         took.as_secs_f64() * 1e3,
         grown / sealed.len() as u64,
         keyring.is_memory_locked()

@@ -35,6 +35,7 @@
 //! ```
 
 pub mod bls;
+pub mod custody;
 pub mod development;
 pub mod keyring;
 pub mod keystore;
@@ -48,7 +49,8 @@ pub mod source;
 mod vectors;
 
 pub use bls::{BadSecret, HashedRoot, SecretKey, verify};
-pub use keyring::{Inserted, Keyring, KeyringOptions, SignError, SyncReport};
+pub use custody::{Custody, CustodyError, CustodyStatus, DataKeyStatus};
+pub use keyring::{Inserted, Keyring, KeyringOptions, SignError};
 pub use keystore::{DecryptPool, Keystore, KeystoreError, Password};
 pub use memory::harden_process;
 pub use sealing::{LocalSealer, PlainDataKey, SealError, Sealer, SealerError, Sealers, UnsealError, seal, unseal};

@@ -14,13 +14,12 @@ mod tests;
 
 use crate::bls::SecretKey;
 use crate::root_cache::{HASHED_ROOTS_DEFAULT, RootCache};
-use crate::sealing::{Cipher, PlainDataKey, UnsealError, unseal, unseal_with};
+use crate::sealing::{PlainDataKey, UnsealError, unseal};
 use consigner_rules::SignPermit;
 use consigner_rules::command::SealedKey;
 use consigner_rules::primitives::{ClusterId, PublicKey, Signature};
 use held::Keys;
 use pool::{Pool, Work};
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -32,9 +31,6 @@ use tokio::sync::oneshot;
 /// A slot of 100,000 validators brings 3,125 attestations and as many selection proofs at once; at 205 us each, two
 /// cores work 0.8 s on a full queue, and who comes later is better served by a clear refusal.
 pub const QUEUE_DEFAULT: usize = 8192;
-
-/// Keys that [`Keyring::sync`] opens before it lets other tasks run: well under a millisecond of work.
-const KEYS_PER_TURN: usize = 256;
 
 /// How a keyring is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,20 +74,6 @@ pub enum Inserted {
     Added,
     /// It was held already and goes on unchanged.
     AlreadyHeld,
-}
-
-/// What [`Keyring::sync`] did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[must_use = "keys that do not open must be reported"]
-pub struct SyncReport {
-    /// Keys that are held now and were not before.
-    pub added: usize,
-    /// Keys that were held and go on.
-    pub kept: usize,
-    /// Keys that were held and are not wanted any more; none of them signs after the call.
-    pub removed: Vec<PublicKey>,
-    /// Keys that are wanted but do not open.
-    pub failed: Vec<UnsealError>,
 }
 
 /// The keys of one node.
@@ -143,7 +125,17 @@ impl Keyring {
         cluster_id: &ClusterId,
     ) -> Result<Inserted, UnsealError> {
         let secret = unseal(data_key, cluster_id, sealed)?;
-        Ok(self.keys.insert(sealed.public_key, &secret))
+        Ok(self.hold(sealed.public_key, &secret))
+    }
+
+    /// Holds a secret that custody has opened; as [`Self::insert`].
+    pub(crate) fn hold(&self, public_key: PublicKey, secret: &SecretKey) -> Inserted {
+        self.keys.insert(public_key, secret)
+    }
+
+    /// Whether the key is held and its secret is not known to be another key's.
+    pub(crate) fn is_sound(&self, public_key: &PublicKey) -> bool {
+        self.keys.is_sound(public_key)
     }
 
     /// Removes a key; whether it was held. Returns when every signing call that held it has ended.
@@ -156,29 +148,10 @@ impl Keyring {
         true
     }
 
-    /// Makes the keyring hold exactly the wanted keys, as after the installation of a snapshot.
-    ///
-    /// Keys held already are not opened again. Lets other tasks run every few hundred keys.
-    pub async fn sync(
-        &self,
-        wanted: &[SealedKey],
-        data_keys: &[Arc<PlainDataKey>],
-        cluster_id: &ClusterId,
-    ) -> SyncReport {
-        let mut report = SyncReport::default();
-        // Removal first: a key that must not sign any more is the urgent part.
-        let names: HashSet<&PublicKey> = wanted.iter().map(|sealed| &sealed.public_key).collect();
-        let unwanted = self.public_keys().into_iter().filter(|public_key| !names.contains(public_key));
-        let unlinked: Vec<_> = unwanted.filter_map(|name| Some((name, self.keys.unlink(&name)?))).collect();
-        for turn in wanted.chunks(KEYS_PER_TURN) {
-            self.open_all(turn, data_keys, cluster_id, &mut report);
-            tokio::task::yield_now().await;
-        }
-        for (public_key, key) in unlinked {
-            self.keys.released(key).await;
-            report.removed.push(public_key);
-        }
-        report
+    /// A use of a key as a signing call has one, for tests of removals.
+    #[cfg(test)]
+    pub(crate) fn use_of(&self, public_key: &PublicKey) -> Option<impl Sized + use<>> {
+        self.keys.hold(public_key)
     }
 
     /// Whether the key is held.
@@ -220,33 +193,6 @@ impl Keyring {
     /// Refuses new permits; those that wait already are signed. For a graceful stop.
     pub fn stop(&self) {
         self.pool.close();
-    }
-
-    fn open_all(
-        &self,
-        wanted: &[SealedKey],
-        data_keys: &[Arc<PlainDataKey>],
-        cluster_id: &ClusterId,
-        report: &mut SyncReport,
-    ) {
-        let ciphers: HashMap<&[u8; 16], (&PlainDataKey, Cipher)> =
-            data_keys.iter().map(|data_key| (data_key.id(), (&**data_key, data_key.cipher()))).collect();
-        let open = |sealed: &SealedKey| -> Result<SecretKey, UnsealError> {
-            let missing = || UnsealError::OtherDataKey { public_key: sealed.public_key, data_key: sealed.data_key };
-            let (data_key, cipher) = ciphers.get(&sealed.data_key).ok_or_else(missing)?;
-            unseal_with(cipher, data_key, cluster_id, sealed)
-        };
-        for sealed in wanted {
-            if self.keys.is_sound(&sealed.public_key) {
-                report.kept += 1;
-                continue;
-            }
-            match open(sealed).map(|secret| self.keys.insert(sealed.public_key, &secret)) {
-                Ok(Inserted::Added) => report.added += 1,
-                Ok(Inserted::AlreadyHeld) => report.kept += 1,
-                Err(error) => report.failed.push(error),
-            }
-        }
     }
 }
 

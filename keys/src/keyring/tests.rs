@@ -288,28 +288,3 @@ async fn a_dropped_keyring_ends_its_threads_and_erases_its_keys() {
     drop(keyring);
     assert!(keys.upgrade().is_none(), "somebody holds the keys still");
 }
-
-#[tokio::test]
-async fn sync_makes_the_keyring_what_a_snapshot_says() {
-    let (keyring, names) = keyring(1, 8, 2);
-    let (first, second) = (Arc::new(data_key()), Arc::new(data_key()));
-    let sealed = |data_key: &PlainDataKey, index| seal(data_key, &CLUSTER, &interop_secret(index)).unwrap();
-    let mut altered = sealed(&second, 3);
-    altered.ciphertext[0] ^= 1;
-    let foreign = sealed(&data_key(), 4);
-    let wanted = [sealed(&first, 1), sealed(&first, 2), altered.clone(), foreign.clone(), sealed(&second, 5)];
-
-    let report = within(keyring.sync(&wanted, &[first, second], &CLUSTER)).await;
-    assert_eq!((report.added, report.kept), (2, 1));
-    assert_eq!(report.removed, [names[0]]);
-    let missing = UnsealError::OtherDataKey { public_key: foreign.public_key, data_key: foreign.data_key };
-    assert_eq!(report.failed, [UnsealError::Altered { public_key: altered.public_key }, missing]);
-    for (index, held) in [(0, false), (1, true), (2, true), (3, false), (4, false), (5, true)] {
-        let answer = within(keyring.sign(permit(interop_secret(index).public_key(), root(1)))).await;
-        let right = if held { Ok(expected(index, &root(1))) } else { Err(SignError::UnknownKey) };
-        assert_eq!(answer, right, "key {index}");
-    }
-    let report = within(keyring.sync(&[], &[], &CLUSTER)).await;
-    assert_eq!(report.removed.len(), 3);
-    assert!(keyring.is_empty());
-}
