@@ -199,6 +199,9 @@ impl Cluster {
             | Outcome::HistoryMerged { .. }
             | Outcome::HighWatermarkSet
             | Outcome::PolicyRenewed(_)
+            | Outcome::KeyDeleted { .. }
+            | Outcome::Resealed { .. }
+            | Outcome::DataKeyRemoved { .. }
             | Outcome::Rejected(_) => Err(Failure::Unknown),
         }
     }

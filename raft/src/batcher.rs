@@ -116,7 +116,10 @@ fn encoded_bytes(command: &Command) -> usize {
         | Command::ImportKey { .. }
         | Command::ImportHistory(_)
         | Command::SetHighWatermark(_)
-        | Command::RenewPolicy => codec::encode(command).len(),
+        | Command::RenewPolicy
+        | Command::DeleteKey(_)
+        | Command::Reseal(_)
+        | Command::RemoveDataKey(_) => codec::encode(command).len(),
     }
 }
 
@@ -248,7 +251,10 @@ impl Lanes {
             | Command::ImportKey { .. }
             | Command::ImportHistory(_)
             | Command::SetHighWatermark(_)
-            | Command::RenewPolicy => &mut self.others,
+            | Command::RenewPolicy
+            | Command::DeleteKey(_)
+            | Command::Reseal(_)
+            | Command::RemoveDataKey(_) => &mut self.others,
         };
         lane.push_back(job);
     }

@@ -242,7 +242,7 @@ impl AppliedState {
             EntryPayload::Normal(proposal) => {
                 self.compare(&proposal.0)?;
                 let applied = self.state.apply(&proposal.0);
-                write.puts = applied.records.into_iter().map(|record| (record.key, Some(record.value))).collect();
+                write.puts = applied.records.into_iter().map(|record| (record.key, record.value)).collect();
                 if !applied.changes.is_empty() {
                     let row = codec::encode(&(proposal.0.proposed_at_ms, &applied.changes));
                     write.outbox = Some((entry.log_id.index, row));

@@ -21,7 +21,10 @@ pub fn changes(changes: &[Change]) {
             | Change::KeyAdded(_)
             | Change::HistoryMerged(_)
             | Change::HighWatermarkSet(_)
-            | Change::PolicyRenewed(_) => {}
+            | Change::PolicyRenewed(_)
+            | Change::KeyRemoved(_)
+            | Change::KeysResealed { .. }
+            | Change::DataKeyRemoved(_) => {}
         }
     }
 }

@@ -9,7 +9,8 @@
 mod slashing_common;
 
 use consigner_rules::command::{
-    ClusterIdentity, DataKey, HighWatermark, HistoryImport, ImportedAttestation, ImportedBlock,
+    ClusterIdentity, DataKey, HighWatermark, HistoryImport, ImportedAttestation, ImportedBlock, KeyDeletion,
+    ResealedKey,
 };
 use consigner_rules::interchange::{Interchange, SignedAttestation, SignedBlock};
 use consigner_rules::primitives::ClusterId;
@@ -66,8 +67,11 @@ fn commands() -> impl Strategy<Value = Command> {
         let sealer = if other { "vault" } else { "local" }.to_owned();
         DataKey { sealer, ..data_key(number) }
     });
-    let sealed_keys = (keys(), 1_u8..4, any::<u8>())
-        .prop_map(|(public_key, data_key, nonce)| SealedKey { nonce: [nonce; 12], ..sealed(public_key, data_key) });
+    let sealed_keys = || {
+        (keys(), 1_u8..4, any::<u8>())
+            .prop_map(|(public_key, data_key, nonce)| SealedKey { nonce: [nonce; 12], ..sealed(public_key, data_key) })
+    };
+    let resealed = (1_u8..4, sealed_keys()).prop_map(|(from, sealed)| ResealedKey { from: [from; 16], sealed });
     let limits = (2_u64..12, 2_u64..12).prop_map(|(epoch, slot)| HighWatermark { epoch, slot });
     prop_oneof![
         1 => (1_u8..3).prop_map(|number| {
@@ -79,11 +83,14 @@ fn commands() -> impl Strategy<Value = Command> {
             }
         ),
         3 => data_keys.prop_map(Command::AddDataKey),
-        5 => (sealed_keys, option::of(imports()))
+        5 => (sealed_keys(), option::of(imports()))
             .prop_map(|(sealed, history)| Command::ImportKey { sealed, history }),
         6 => imports().prop_map(Command::ImportHistory),
         2 => option::of(limits).prop_map(Command::SetHighWatermark),
         1 => Just(Command::RenewPolicy),
+        4 => keys().prop_map(Command::DeleteKey),
+        4 => vec(resealed, 0..4).prop_map(Command::Reseal),
+        2 => (1_u8..4).prop_map(|number| Command::RemoveDataKey([number; 16])),
     ]
 }
 
@@ -96,6 +103,8 @@ fn batches() -> impl Strategy<Value = CommandBatch> {
 enum Step {
     Sign(Message),
     Import(Vec<Message>),
+    /// Deletes the key and imports it again, without any history.
+    Renew,
 }
 
 fn messages(roots: impl Strategy<Value = Option<Root>> + Clone) -> impl Strategy<Value = Message> {
@@ -112,6 +121,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         prop_oneof![
             5 => messages(signed).prop_map(Step::Sign),
             1 => vec(messages(imported), 0..5).prop_map(Step::Import),
+            1 => Just(Step::Renew),
         ],
         1..24,
     )
@@ -170,6 +180,11 @@ proptest! {
                         cluster.one(Command::ImportHistory(history));
                     }
                     oracle.imported.extend(messages);
+                }
+                Step::Renew => {
+                    let deleted = Outcome::KeyDeleted { public_key: key(1), status: KeyDeletion::Deleted };
+                    prop_assert_eq!(cluster.one(Command::DeleteKey(key(1))), deleted);
+                    cluster.import_key(key(1));
                 }
                 Step::Sign(message) => {
                     let intent = intent(key(1), message.duty(), message.root().unwrap());

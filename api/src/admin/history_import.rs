@@ -106,7 +106,10 @@ fn raised(outcome: &Outcome) -> Merged {
         | Outcome::DataKeyHeld
         | Outcome::KeyImported { .. }
         | Outcome::HighWatermarkSet
-        | Outcome::PolicyRenewed(_) => Err("the cluster answered another question".to_owned()),
+        | Outcome::PolicyRenewed(_)
+        | Outcome::KeyDeleted { .. }
+        | Outcome::Resealed { .. }
+        | Outcome::DataKeyRemoved { .. } => Err("the cluster answered another question".to_owned()),
     }
 }
 

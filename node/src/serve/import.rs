@@ -176,7 +176,10 @@ impl Importer {
             | Outcome::KeyImported { .. }
             | Outcome::HistoryMerged { .. }
             | Outcome::HighWatermarkSet
-            | Outcome::PolicyRenewed(_) => None,
+            | Outcome::PolicyRenewed(_)
+            | Outcome::KeyDeleted { .. }
+            | Outcome::Resealed { .. }
+            | Outcome::DataKeyRemoved { .. } => None,
         });
         rejected.map_or(Ok(()), |rejection| Err(ImportError::Rejected(rejection).into()))
     }

@@ -1,33 +1,36 @@
 //! Applying committed commands, in log order: the only place where the state changes.
 
 use super::digest::Digest;
-use super::records::{self, Record};
+use super::keys::TouchedKeys;
+use super::records::{self, Record, RecordWrite};
 use super::{Applied, Cluster, State};
 use crate::command::{
-    Change, ClusterIdentity, Command, CommandBatch, DataKey, HighWatermark, HistoryImport, Outcome, Rejection,
-    SealedKey, SignIntent, Verdict,
+    Change, ClusterIdentity, Command, CommandBatch, HighWatermark, HistoryImport, Outcome, Rejection, SignIntent,
+    Verdict,
 };
 use crate::primitives::PublicKey;
 use crate::slashing::{History, Ruling};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 impl State {
     /// Applies one committed batch. Commands are judged in order, each against the state that the former left.
     pub fn apply(&mut self, batch: &CommandBatch) -> Applied {
-        let mut step = Step { state: self, changes: Vec::new(), records: BTreeMap::new() };
+        let mut step =
+            Step { state: self, changes: Vec::new(), touched: TouchedKeys::default(), records: BTreeMap::new() };
         let outcomes = batch.commands.iter().map(|command| step.command(command)).collect();
-        let Step { changes, records, .. } = step;
-        let records = records.into_iter().map(|(key, value)| Record { key, value }).collect();
-        Applied { outcomes, changes, records }
+        let Step { changes, touched, records, .. } = step;
+        let records = records.into_iter().map(|(key, value)| RecordWrite { key, value }).collect();
+        Applied { outcomes, changes, touched, records }
     }
 }
 
 /// One batch being applied: the state, and what has happened so far.
-struct Step<'a> {
-    state: &'a mut State,
-    changes: Vec<Change>,
-    records: BTreeMap<Vec<u8>, Vec<u8>>,
+pub(super) struct Step<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) changes: Vec<Change>,
+    pub(super) touched: TouchedKeys,
+    /// What the store must hold after the batch; `None` where it must hold nothing.
+    records: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
 impl Step<'_> {
@@ -56,6 +59,9 @@ impl Step<'_> {
                 self.changes.push(Change::PolicyRenewed(version));
                 Outcome::PolicyRenewed(version)
             }
+            Command::DeleteKey(public_key) => self.delete_key(public_key),
+            Command::Reseal(resealed) => self.reseal(resealed),
+            Command::RemoveDataKey(id) => self.remove_data_key(id),
         }
     }
 
@@ -111,42 +117,7 @@ impl Step<'_> {
         ruling
     }
 
-    fn add_data_key(&mut self, data_key: &DataKey) -> Outcome {
-        match self.state.data_keys.get(&data_key.id) {
-            Some(present) if present == data_key => Outcome::DataKeyHeld,
-            Some(_) => Outcome::Rejected(Rejection::DataKeyConflict),
-            None => {
-                self.write(None, records::data_key_record(data_key));
-                self.state.data_keys.insert(data_key.id, data_key.clone());
-                self.changes.push(Change::DataKeyAdded(data_key.id));
-                Outcome::DataKeyHeld
-            }
-        }
-    }
-
-    /// Merges the history first and enables the key after it, in one step: at no index is the key enabled without.
-    fn import_key(&mut self, sealed: &SealedKey, history: Option<&HistoryImport>) -> Outcome {
-        if let Some(history) = history.filter(|history| history.public_key != sealed.public_key) {
-            let (key, history) = (sealed.public_key, history.public_key);
-            return Outcome::Rejected(Rejection::ForeignHistory { key, history });
-        }
-        if !self.state.data_keys.contains_key(&sealed.data_key) {
-            return Outcome::Rejected(Rejection::UnknownDataKey);
-        }
-        if let Some(history) = history {
-            self.merge_history(history);
-        }
-        let public_key = sealed.public_key;
-        let duplicate = self.state.validator(&public_key).is_some_and(|known| known.key.is_some());
-        if !duplicate {
-            self.write(None, records::key_record(sealed));
-            self.state.validators.entry(public_key).or_default().key = Some(Arc::new(sealed.clone()));
-            self.changes.push(Change::KeyAdded(public_key));
-        }
-        Outcome::KeyImported { public_key, duplicate }
-    }
-
-    fn merge_history(&mut self, import: &HistoryImport) -> bool {
+    pub(super) fn merge_history(&mut self, import: &HistoryImport) -> bool {
         let mut history = self.state.validator(&import.public_key).map_or_else(History::default, |known| known.history);
         let raised = history.merge(import);
         if raised {
@@ -189,12 +160,18 @@ impl Step<'_> {
     }
 
     /// Notes a record for the store and moves the digest from its old to its new content.
-    fn write(&mut self, before: Option<Record>, after: Record) {
+    pub(super) fn write(&mut self, before: Option<Record>, after: Record) {
         let digest: &mut Digest = &mut self.state.digest;
         if let Some(before) = &before {
             digest.remove(before);
         }
         digest.add(&after);
-        self.records.insert(after.key, after.value);
+        self.records.insert(after.key, Some(after.value));
+    }
+
+    /// Notes that the store must not hold a record any more, and takes it out of the digest.
+    pub(super) fn erase(&mut self, before: Record) {
+        self.state.digest.remove(&before);
+        self.records.insert(before.key, None);
     }
 }

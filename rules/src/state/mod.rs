@@ -6,6 +6,9 @@
 
 mod apply;
 mod digest;
+#[cfg(test)]
+mod key_tests;
+mod keys;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -17,9 +20,10 @@ use crate::command::{
 use crate::primitives::{PublicKey, Root};
 use crate::slashing::History;
 use digest::Digest;
-pub use records::{CorruptRecord, Record};
+pub use keys::TouchedKeys;
+pub use records::{CorruptRecord, Record, RecordWrite};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The version of the rules of this binary; a state that asks for more must not be applied to.
@@ -75,8 +79,10 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// What happened, in order; empty when nothing was recorded.
     pub changes: Vec<Change>,
-    /// The records to persist, each once, with its content after the batch.
-    pub records: Vec<Record>,
+    /// The keys that came, moved or went: the keyrings follow them.
+    pub touched: TouchedKeys,
+    /// The records to persist or to remove, each once, with its content after the batch.
+    pub records: Vec<RecordWrite>,
 }
 
 impl State {
@@ -139,17 +145,25 @@ impl State {
 
     /// History of every validator as an import of maxima, for the minimal interchange.
     pub fn histories(&self) -> impl Iterator<Item = HistoryImport> {
-        self.validators.iter().map(|(public_key, validator)| HistoryImport {
-            public_key: *public_key,
-            block: validator
-                .history
-                .block
-                .map(|mark| ImportedBlock { slot: mark.max_slot, signing_root: mark.signed_root }),
-            attestation: validator.history.attestation.map(|mark| ImportedAttestation {
-                max_source_epoch: mark.max_source,
-                max_target_epoch: mark.max_target,
-                at_max_target: mark.newest.map(|newest| (newest.source, newest.root)),
-            }),
+        self.validators.iter().map(|(public_key, validator)| export(public_key, &validator.history))
+    }
+
+    /// As [`State::histories`], of the chosen validators only, whether or not their keys are (still) held.
+    pub fn histories_of(&self, chosen: &BTreeSet<PublicKey>) -> impl Iterator<Item = HistoryImport> {
+        chosen.iter().filter_map(|public_key| {
+            self.validators.get(public_key).map(|validator| export(public_key, &validator.history))
         })
+    }
+}
+
+fn export(public_key: &PublicKey, history: &History) -> HistoryImport {
+    HistoryImport {
+        public_key: *public_key,
+        block: history.block.map(|mark| ImportedBlock { slot: mark.max_slot, signing_root: mark.signed_root }),
+        attestation: history.attestation.map(|mark| ImportedAttestation {
+            max_source_epoch: mark.max_source,
+            max_target_epoch: mark.max_target,
+            at_max_target: mark.newest.map(|newest| (newest.source, newest.root)),
+        }),
     }
 }

@@ -31,6 +31,15 @@ pub struct Record {
     pub value: Vec<u8>,
 }
 
+/// What the store must do to one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordWrite {
+    /// Kind and name.
+    pub key: Vec<u8>,
+    /// Encoded content; `None` removes the record, which may not have been there.
+    pub value: Option<Vec<u8>>,
+}
+
 /// A record that this binary cannot read. The store it came from must not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CorruptRecord {

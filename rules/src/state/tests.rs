@@ -8,32 +8,32 @@ use crate::permit::SignPermit;
 use crate::primitives::{ClusterId, RequestId};
 use crate::slashing::{AgreedDuty, Ruling, Violation};
 
-const KEY: PublicKey = PublicKey([1; 48]);
-const OTHER: PublicKey = PublicKey([2; 48]);
-const A: Root = Root([0xaa; 32]);
-const B: Root = Root([0xbb; 32]);
+pub(super) const KEY: PublicKey = PublicKey([1; 48]);
+pub(super) const OTHER: PublicKey = PublicKey([2; 48]);
+pub(super) const A: Root = Root([0xaa; 32]);
+pub(super) const B: Root = Root([0xbb; 32]);
 
 fn identity(number: u8) -> ClusterIdentity {
     ClusterIdentity { cluster_id: ClusterId([number; 16]), network: "mainnet".to_owned(), genesis_validators_root: A }
 }
 
-fn data_key(number: u8) -> DataKey {
+pub(super) fn data_key(number: u8) -> DataKey {
     DataKey { id: [number; 16], sealer: "local".to_owned(), wrapped: vec![number; 40] }
 }
 
-fn sealed(public_key: PublicKey, nonce: u8) -> SealedKey {
+pub(super) fn sealed(public_key: PublicKey, nonce: u8) -> SealedKey {
     SealedKey { format: 1, public_key, data_key: [1; 16], nonce: [nonce; 12], ciphertext: vec![9; 48] }
 }
 
-fn import_key(public_key: PublicKey, history: Option<HistoryImport>) -> Command {
+pub(super) fn import_key(public_key: PublicKey, history: Option<HistoryImport>) -> Command {
     Command::ImportKey { sealed: sealed(public_key, 1), history }
 }
 
-fn block_history(public_key: PublicKey, slot: u64, signing_root: Option<Root>) -> HistoryImport {
+pub(super) fn block_history(public_key: PublicKey, slot: u64, signing_root: Option<Root>) -> HistoryImport {
     HistoryImport { public_key, block: Some(ImportedBlock { slot, signing_root }), attestation: None }
 }
 
-fn block(public_key: PublicKey, slot: u64, signing_root: Root) -> SignIntent {
+pub(super) fn block(public_key: PublicKey, slot: u64, signing_root: Root) -> SignIntent {
     SignIntent {
         request_id: RequestId([3; 16]),
         public_key,
@@ -44,22 +44,22 @@ fn block(public_key: PublicKey, slot: u64, signing_root: Root) -> SignIntent {
     }
 }
 
-fn apply(state: &mut State, commands: Vec<Command>) -> Applied {
+pub(super) fn apply(state: &mut State, commands: Vec<Command>) -> Applied {
     let applied = state.apply(&CommandBatch { proposed_at_ms: 1, checkpoint: None, commands });
     assert_eq!(state.digest(), state.recomputed_digest());
     applied
 }
 
-fn one(state: &mut State, command: Command) -> Outcome {
+pub(super) fn one(state: &mut State, command: Command) -> Outcome {
     apply(state, vec![command]).outcomes.remove(0)
 }
 
-fn rule(state: &mut State, intent: SignIntent) -> Ruling {
+pub(super) fn rule(state: &mut State, intent: SignIntent) -> Ruling {
     let Outcome::Judged(verdict) = one(state, Command::Sign(intent)) else { panic!("not judged") };
     verdict.ruling
 }
 
-fn ready() -> State {
+pub(super) fn ready() -> State {
     let mut state = State::default();
     let commands = vec![Command::Initialise(identity(7)), Command::AddDataKey(data_key(1)), import_key(KEY, None)];
     let outcomes = apply(&mut state, commands).outcomes;
@@ -78,6 +78,9 @@ fn nothing_happens_before_the_cluster_has_an_identity() {
         Command::ImportHistory(block_history(KEY, 1, None)),
         Command::SetHighWatermark(None),
         Command::RenewPolicy,
+        Command::DeleteKey(KEY),
+        Command::Reseal(Vec::new()),
+        Command::RemoveDataKey([1; 16]),
     ];
     let applied = apply(&mut state, commands);
     assert!(applied.outcomes.iter().all(|outcome| *outcome == Outcome::Rejected(Rejection::NotInitialised)));
@@ -147,7 +150,7 @@ fn a_policy_renewed_in_the_same_batch_makes_later_intents_stale() {
     assert_eq!(rulings, [Ruling::Safe, Ruling::Stale { policy_version: 2 }]);
 }
 
-fn ruling(outcome: Outcome) -> Option<Ruling> {
+pub(super) fn ruling(outcome: Outcome) -> Option<Ruling> {
     if let Outcome::Judged(verdict) = outcome { Some(verdict.ruling) } else { None }
 }
 

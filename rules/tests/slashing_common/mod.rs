@@ -8,7 +8,7 @@ pub mod oracle;
 
 use consigner_rules::command::{ClusterIdentity, DataKey};
 use consigner_rules::primitives::{ClusterId, RequestId};
-use consigner_rules::state::{Applied, Record, State};
+use consigner_rules::state::{Applied, Record, RecordWrite, State, TouchedKeys};
 use consigner_rules::{AgreedDuty, Change, Command, CommandBatch, Outcome, PublicKey, Root, SealedKey, SignIntent};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -89,8 +89,12 @@ impl Checked {
         let applied = self.state.apply(batch);
         assert_eq!(applied.outcomes.len(), batch.commands.len(), "one outcome per command");
         assert_watermarks_kept(&before, &self.state);
-        for record in &applied.records {
-            self.store.insert(record.key.clone(), record.value.clone());
+        assert_keys_follow(&before, batch, &applied, &self.state);
+        for RecordWrite { key, value } in applied.records.clone() {
+            match value {
+                Some(value) => self.store.insert(key, value),
+                None => self.store.remove(&key),
+            };
         }
         self.assert_store();
         assert_same_on_another_node(before, batch, &applied, &self.state);
@@ -109,13 +113,12 @@ impl Checked {
     }
 }
 
-/// S3: no command lowers or forgets a watermark, drops a key, or takes the policy back.
+/// S3: no command lowers or forgets a watermark or takes the policy back.
 fn assert_watermarks_kept(before: &State, after: &State) {
     assert!(after.cluster().policy_version >= before.cluster().policy_version);
     assert!(before.identity().is_none() || before.identity() == after.identity());
     for (public_key, old) in before.validators() {
-        let new = after.validator(public_key).expect("a validator never vanishes");
-        assert!(old.key.is_none() || old.key == new.key, "a held key is never replaced");
+        let new = after.validator(public_key).cloned().unwrap_or_default();
         if let Some(old) = old.history.block {
             assert!(new.history.block.expect("a block mark never vanishes").max_slot >= old.max_slot);
         }
@@ -124,6 +127,40 @@ fn assert_watermarks_kept(before: &State, after: &State) {
             assert!(new.max_source >= old.max_source && new.max_target >= old.max_target);
         }
     }
+}
+
+/// No key moves or goes unless a command says so, whoever holds keyrings is told, and no key lies under no data key.
+fn assert_keys_follow(before: &State, batch: &CommandBatch, applied: &Applied, after: &State) {
+    let sealed = |state: &State| -> BTreeMap<PublicKey, SealedKey> {
+        state.keys().map(|sealed| (sealed.public_key, (**sealed).clone())).collect()
+    };
+    let (old, new) = (sealed(before), sealed(after));
+    for public_key in old.keys().chain(new.keys()).filter(|public_key| old.get(public_key) != new.get(public_key)) {
+        assert!(applied.touched.keys.contains(public_key), "the keyrings are told of {public_key}");
+        let named = |command: &Command| match command {
+            Command::DeleteKey(deleted) => deleted == public_key,
+            Command::Reseal(resealed) => resealed.iter().any(|resealed| resealed.sealed.public_key == *public_key),
+            Command::ImportKey { sealed, .. } => sealed.public_key == *public_key && !old.contains_key(public_key),
+            Command::Initialise(_)
+            | Command::Sign(_)
+            | Command::AddDataKey(_)
+            | Command::ImportHistory(_)
+            | Command::SetHighWatermark(_)
+            | Command::RenewPolicy
+            | Command::RemoveDataKey(_) => false,
+        };
+        assert!(batch.commands.iter().any(named), "{public_key} moved by itself");
+    }
+    for data_key in before.data_keys().filter(|data_key| after.data_key(&data_key.id).is_none()) {
+        assert!(applied.touched.data_keys.contains(&data_key.id));
+    }
+    for data_key in after.data_keys().filter(|data_key| before.data_key(&data_key.id).is_none()) {
+        assert!(applied.touched.data_keys.contains(&data_key.id));
+    }
+    assert!(new.values().all(|sealed| after.data_key(&sealed.data_key).is_some()), "a key that nobody can open");
+    let counts = after.keys_by_data_key();
+    assert!(counts.iter().all(|(id, keys)| after.keys_under(id) == *keys));
+    assert_eq!(counts.values().sum::<u64>(), new.len() as u64);
 }
 
 /// S8: the same batch on a clone, and the same commands one by one, give the same answers and the same state.
@@ -136,15 +173,19 @@ fn assert_same_on_another_node(before: State, batch_applied: &CommandBatch, appl
     let mut outcomes = Vec::new();
     let mut changes: Vec<Change> = Vec::new();
     let mut records = BTreeMap::new();
+    let mut touched = TouchedKeys::default();
     for command in &batch_applied.commands {
         let mut step = single.apply(&batch(vec![command.clone()]));
         outcomes.append(&mut step.outcomes);
         changes.append(&mut step.changes);
         records.extend(step.records.into_iter().map(|record| (record.key, record.value)));
+        touched.keys.append(&mut step.touched.keys);
+        touched.data_keys.append(&mut step.touched.data_keys);
     }
     assert_eq!(outcomes, applied.outcomes);
     assert_eq!(changes, applied.changes);
     assert!(records.into_iter().eq(applied.records.iter().map(|record| (record.key.clone(), record.value.clone()))));
+    assert_eq!(touched, applied.touched);
     assert_eq!(single.digest(), after.digest());
     assert!(single.records().eq(after.records()));
 }

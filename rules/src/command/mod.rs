@@ -1,10 +1,15 @@
 //! What travels through the log, and what applying it answers: plain values, no behaviour.
 //!
 //! In: nothing. Out: types. A [`CommandBatch`] is the payload of one Raft entry; [`Outcome`]s answer its commands in
-//! order; [`Change`]s tell the archive, the keyrings and the metrics what happened.
+//! order; [`Change`]s tell the archive and the metrics what happened.
+
+mod answer;
+#[cfg(test)]
+mod tests;
 
 use crate::primitives::{ClusterId, Epoch, PublicKey, RequestId, Root, Slot};
 use crate::slashing::{AgreedDuty, Ruling};
+pub use answer::{Change, KeyDeletion, Outcome, Rejection};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -56,6 +61,12 @@ pub enum Command {
     SetHighWatermark(Option<HighWatermark>),
     /// Makes every admission under an older policy stale.
     RenewPolicy,
+    /// Removes one validator's sealed key. Its history stays for ever.
+    DeleteKey(PublicKey),
+    /// Replaces sealed keys by the same keys sealed anew, e.g. under another data key.
+    Reseal(Vec<ResealedKey>),
+    /// Removes a data key under which no key is sealed any more.
+    RemoveDataKey(#[serde(with = "serde_bytes")] [u8; 16]),
 }
 
 /// What a cluster is, fixed at its initialisation.
@@ -134,6 +145,17 @@ pub struct SealedKey {
     pub ciphertext: Vec<u8>,
 }
 
+/// A key sealed anew. It replaces the one that is held only if that one still lies under `from`, so that a key that was
+/// deleted, imported again or moved meanwhile is left as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResealedKey {
+    /// The data key under which the key lay when it was sealed anew.
+    #[serde(with = "serde_bytes")]
+    pub from: [u8; 16],
+    /// What replaces it.
+    pub sealed: SealedKey,
+}
+
 /// History of one validator reduced to what the minimal rule keeps (EIP-3076, "minimal" strategy).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryImport {
@@ -174,106 +196,6 @@ pub struct HighWatermark {
     pub slot: Slot,
 }
 
-/// The answer to one command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// The cluster has its identity now.
-    Initialised,
-    /// The judgement on an intent.
-    Judged(Verdict),
-    /// The data key is held (again, if it already was).
-    DataKeyHeld,
-    /// The key is held and enabled.
-    KeyImported {
-        /// The validator.
-        public_key: PublicKey,
-        /// Whether it was held before; its history was merged either way.
-        duplicate: bool,
-    },
-    /// History was merged.
-    HistoryMerged {
-        /// The validator.
-        public_key: PublicKey,
-        /// Whether any watermark rose (or a newest root became unrepeatable).
-        raised: bool,
-    },
-    /// The global high watermark stands as asked.
-    HighWatermarkSet,
-    /// The policy version from here on.
-    PolicyRenewed(u64),
-    /// The command changed nothing.
-    Rejected(Rejection),
-}
-
-/// Why a command changed nothing. A verdict of the state machine, equal on all nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Rejection {
-    /// The cluster has an identity already.
-    #[error("the cluster is initialised already, as {0}")]
-    AlreadyInitialised(ClusterId),
-    /// Nothing can happen before `Initialise`.
-    #[error("the cluster is not initialised yet")]
-    NotInitialised,
-    /// A sealed key names a data key that the cluster does not hold.
-    #[error("the sealed key names a data key that the cluster does not hold")]
-    UnknownDataKey,
-    /// A data key of that id but other content exists.
-    #[error("another data key of the same id is held already")]
-    DataKeyConflict,
-    /// The history belongs to another validator than the key.
-    #[error("key {key} and history {history} belong to different validators")]
-    ForeignHistory {
-        /// Public key of the sealed key.
-        key: PublicKey,
-        /// Public key of the history.
-        history: PublicKey,
-    },
-    /// The high watermark would lie at or below something that was signed.
-    #[error("the high watermark would not lie above the slots and epochs signed by {0}")]
-    HighWatermarkBelowHistory(PublicKey),
-}
-
-/// Something that happened, for the archive, the audit, the keyrings and the metrics.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
-    /// The cluster got its identity.
-    ClusterInitialised(ClusterIdentity),
-    /// A message was recorded and its signature may leave.
-    Signed {
-        /// The validator.
-        public_key: PublicKey,
-        /// What was recorded.
-        duty: AgreedDuty,
-        /// What the signature covers.
-        signing_root: Root,
-        /// The client that asked.
-        peer: String,
-    },
-    /// A message was refused for ever.
-    Refused {
-        /// The validator.
-        public_key: PublicKey,
-        /// What was asked.
-        duty: AgreedDuty,
-        /// What the signature would have covered.
-        signing_root: Root,
-        /// The client that asked.
-        peer: String,
-        /// Why.
-        violation: crate::slashing::Violation,
-    },
-    /// A data key was added.
-    DataKeyAdded([u8; 16]),
-    /// A key was added and enabled.
-    KeyAdded(PublicKey),
-    /// Imported history was merged.
-    HistoryMerged(HistoryImport),
-    /// The global high watermark changed.
-    HighWatermarkSet(Option<HighWatermark>),
-    /// The policy version rose to this.
-    PolicyRenewed(u64),
-}
-
 impl fmt::Debug for DataKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "DataKey({}, {})", hex::encode(self.id), self.sealer)
@@ -283,43 +205,5 @@ impl fmt::Debug for DataKey {
 impl fmt::Debug for SealedKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "SealedKey({})", self.public_key)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec;
-
-    #[test]
-    fn debug_shows_no_key_material() {
-        let data_key = DataKey { id: [0x11; 16], sealer: "local".to_owned(), wrapped: vec![0xee; 40] };
-        assert_eq!(format!("{data_key:?}"), format!("DataKey({}, local)", "11".repeat(16)));
-        let sealed = SealedKey {
-            format: 1,
-            public_key: PublicKey([0x22; 48]),
-            data_key: [0x11; 16],
-            nonce: [0xdd; 12],
-            ciphertext: vec![0xee; 48],
-        };
-        let command = Command::ImportKey { sealed, history: None };
-        let text = format!("{command:?}");
-        assert!(text.contains(&format!("SealedKey({})", PublicKey([0x22; 48]))), "{text}");
-        assert!(!text.contains("238") && !text.contains("221") && !text.contains("eeee"), "{text}");
-    }
-
-    #[test]
-    fn a_thousand_intents_fit_into_one_entry() {
-        let intent = SignIntent {
-            request_id: RequestId([0xff; 16]),
-            public_key: PublicKey([0xff; 48]),
-            duty: AgreedDuty::Attestation { source_epoch: u64::MAX - 1, target_epoch: u64::MAX },
-            signing_root: Root([0xff; 32]),
-            peer: "validator-client-01.example".to_owned(),
-            policy_version: u64::MAX,
-        };
-        let commands = vec![Command::Sign(intent); 1_000];
-        let batch = CommandBatch { proposed_at_ms: u64::MAX, checkpoint: None, commands };
-        assert!(codec::encode(&batch).len() <= COMMAND_BYTES_MAX, "{}", codec::encode(&batch).len());
     }
 }

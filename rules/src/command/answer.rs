@@ -1,0 +1,154 @@
+//! What applying commands answers: outcomes for who asked, changes for the archive and the metrics.
+
+use super::{ClusterIdentity, HighWatermark, HistoryImport, Verdict};
+use crate::primitives::{ClusterId, PublicKey, Root};
+use crate::slashing::AgreedDuty;
+use serde::{Deserialize, Serialize};
+
+/// The answer to one command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The cluster has its identity now.
+    Initialised,
+    /// The judgement on an intent.
+    Judged(Verdict),
+    /// The data key is held (again, if it already was).
+    DataKeyHeld,
+    /// The key is held and enabled.
+    KeyImported {
+        /// The validator.
+        public_key: PublicKey,
+        /// Whether it was held before; its history was merged either way.
+        duplicate: bool,
+    },
+    /// History was merged.
+    HistoryMerged {
+        /// The validator.
+        public_key: PublicKey,
+        /// Whether any watermark rose (or a newest root became unrepeatable).
+        raised: bool,
+    },
+    /// The global high watermark stands as asked.
+    HighWatermarkSet,
+    /// The policy version from here on.
+    PolicyRenewed(u64),
+    /// The key is not held (any more); its history is kept.
+    KeyDeleted {
+        /// The validator.
+        public_key: PublicKey,
+        /// What was there to delete.
+        status: KeyDeletion,
+    },
+    /// Keys were sealed anew.
+    Resealed {
+        /// Keys that lie under their new sealing now.
+        replaced: u64,
+        /// Keys left as they were: not held, or not under the data key that the command expected.
+        skipped: u64,
+    },
+    /// The data key is not held (any more).
+    DataKeyRemoved {
+        /// Whether it was held before.
+        was_held: bool,
+    },
+    /// The command changed nothing.
+    Rejected(Rejection),
+}
+
+/// What a deletion found; the statuses of the key manager API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyDeletion {
+    /// The key was held and is not any more.
+    Deleted,
+    /// The key was not held, but there is history of it.
+    NotActive,
+    /// Neither key nor history.
+    NotFound,
+}
+
+/// Why a command changed nothing. A verdict of the state machine, equal on all nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejection {
+    /// The cluster has an identity already.
+    #[error("the cluster is initialised already, as {0}")]
+    AlreadyInitialised(ClusterId),
+    /// Nothing can happen before `Initialise`.
+    #[error("the cluster is not initialised yet")]
+    NotInitialised,
+    /// A sealed key names a data key that the cluster does not hold.
+    #[error("the sealed key names a data key that the cluster does not hold")]
+    UnknownDataKey,
+    /// A data key of that id but other content exists.
+    #[error("another data key of the same id is held already")]
+    DataKeyConflict,
+    /// The history belongs to another validator than the key.
+    #[error("key {key} and history {history} belong to different validators")]
+    ForeignHistory {
+        /// Public key of the sealed key.
+        key: PublicKey,
+        /// Public key of the history.
+        history: PublicKey,
+    },
+    /// The high watermark would lie at or below something that was signed.
+    #[error("the high watermark would not lie above the slots and epochs signed by {0}")]
+    HighWatermarkBelowHistory(PublicKey),
+    /// Keys are still sealed under the data key that was to be removed.
+    #[error("{keys} validator keys are still sealed under the data key")]
+    DataKeyInUse {
+        /// How many.
+        keys: u64,
+    },
+}
+
+/// Something that happened, for the archive, the audit, the keyrings and the metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The cluster got its identity.
+    ClusterInitialised(ClusterIdentity),
+    /// A message was recorded and its signature may leave.
+    Signed {
+        /// The validator.
+        public_key: PublicKey,
+        /// What was recorded.
+        duty: AgreedDuty,
+        /// What the signature covers.
+        signing_root: Root,
+        /// The client that asked.
+        peer: String,
+    },
+    /// A message was refused for ever.
+    Refused {
+        /// The validator.
+        public_key: PublicKey,
+        /// What was asked.
+        duty: AgreedDuty,
+        /// What the signature would have covered.
+        signing_root: Root,
+        /// The client that asked.
+        peer: String,
+        /// Why.
+        violation: crate::slashing::Violation,
+    },
+    /// A data key was added.
+    DataKeyAdded([u8; 16]),
+    /// A key was added and enabled.
+    KeyAdded(PublicKey),
+    /// Imported history was merged.
+    HistoryMerged(HistoryImport),
+    /// The global high watermark changed.
+    HighWatermarkSet(Option<HighWatermark>),
+    /// The policy version rose to this.
+    PolicyRenewed(u64),
+    /// A key was removed.
+    KeyRemoved(PublicKey),
+    /// Keys were sealed anew under this data key.
+    KeysResealed {
+        /// The data key.
+        #[serde(with = "serde_bytes")]
+        data_key: [u8; 16],
+        /// How many keys.
+        keys: u64,
+    },
+    /// A data key was removed.
+    DataKeyRemoved(#[serde(with = "serde_bytes")] [u8; 16]),
+}

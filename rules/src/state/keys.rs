@@ -1,0 +1,146 @@
+//! Keys come, move and go: validator keys and the data keys that they are sealed under.
+//!
+//! In: the commands about keys. Out: outcomes, changes, records. History is only ever merged here, never removed: a key
+//! that was deleted and comes back finds what it signed. Deliberately absent: anything that opens a key.
+
+use super::State;
+use super::apply::Step;
+use super::records;
+use crate::command::{Change, DataKey, HistoryImport, KeyDeletion, Outcome, Rejection, ResealedKey, SealedKey};
+use crate::primitives::PublicKey;
+use crate::slashing::History;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The keys that a batch added, replaced or removed; what became of them stands in the state after the batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TouchedKeys {
+    /// Validators whose sealed key changed.
+    pub keys: BTreeSet<PublicKey>,
+    /// Data keys that changed.
+    pub data_keys: BTreeSet<[u8; 16]>,
+}
+
+impl State {
+    /// How many validator keys are sealed under a data key. Walks all keys.
+    #[must_use]
+    pub fn keys_under(&self, data_key: &[u8; 16]) -> u64 {
+        self.keys().filter(|sealed| sealed.data_key == *data_key).count() as u64
+    }
+
+    /// How many validator keys are sealed under each data key, by id; zero for those without. Walks all keys once.
+    #[must_use]
+    pub fn keys_by_data_key(&self) -> BTreeMap<[u8; 16], u64> {
+        let mut counts: BTreeMap<_, _> = self.data_keys().map(|data_key| (data_key.id, 0)).collect();
+        for sealed in self.keys() {
+            *counts.entry(sealed.data_key).or_default() += 1;
+        }
+        counts
+    }
+
+    fn held_key(&self, public_key: &PublicKey) -> Option<&Arc<SealedKey>> {
+        self.validators.get(public_key)?.key.as_ref()
+    }
+}
+
+impl Step<'_> {
+    pub(super) fn add_data_key(&mut self, data_key: &DataKey) -> Outcome {
+        match self.state.data_keys.get(&data_key.id) {
+            Some(present) if present == data_key => Outcome::DataKeyHeld,
+            Some(_) => Outcome::Rejected(Rejection::DataKeyConflict),
+            None => {
+                self.write(None, records::data_key_record(data_key));
+                self.state.data_keys.insert(data_key.id, data_key.clone());
+                self.touched.data_keys.insert(data_key.id);
+                self.changes.push(Change::DataKeyAdded(data_key.id));
+                Outcome::DataKeyHeld
+            }
+        }
+    }
+
+    /// A key without its data key could never be opened again.
+    pub(super) fn remove_data_key(&mut self, id: &[u8; 16]) -> Outcome {
+        let keys = self.state.keys_under(id);
+        if keys > 0 {
+            return Outcome::Rejected(Rejection::DataKeyInUse { keys });
+        }
+        let removed = self.state.data_keys.remove(id);
+        if let Some(data_key) = &removed {
+            self.erase(records::data_key_record(data_key));
+            self.touched.data_keys.insert(*id);
+            self.changes.push(Change::DataKeyRemoved(*id));
+        }
+        Outcome::DataKeyRemoved { was_held: removed.is_some() }
+    }
+
+    /// Merges the history first and enables the key after it, in one step: at no index is the key enabled without.
+    pub(super) fn import_key(&mut self, sealed: &SealedKey, history: Option<&HistoryImport>) -> Outcome {
+        if let Some(history) = history.filter(|history| history.public_key != sealed.public_key) {
+            let (key, history) = (sealed.public_key, history.public_key);
+            return Outcome::Rejected(Rejection::ForeignHistory { key, history });
+        }
+        if !self.state.data_keys.contains_key(&sealed.data_key) {
+            return Outcome::Rejected(Rejection::UnknownDataKey);
+        }
+        if let Some(history) = history {
+            self.merge_history(history);
+        }
+        let public_key = sealed.public_key;
+        let duplicate = self.state.held_key(&public_key).is_some();
+        if !duplicate {
+            self.write(None, records::key_record(sealed));
+            self.state.validators.entry(public_key).or_default().key = Some(Arc::new(sealed.clone()));
+            self.touched.keys.insert(public_key);
+            self.changes.push(Change::KeyAdded(public_key));
+        }
+        Outcome::KeyImported { public_key, duplicate }
+    }
+
+    /// Removes the key and keeps the history for ever.
+    pub(super) fn delete_key(&mut self, public_key: &PublicKey) -> Outcome {
+        let (removed, without_history) = match self.state.validators.get_mut(public_key) {
+            Some(validator) => (validator.key.take(), validator.history == History::default()),
+            None => (None, true),
+        };
+        let status = match (&removed, without_history) {
+            (Some(_), _) => KeyDeletion::Deleted,
+            (None, false) => KeyDeletion::NotActive,
+            (None, true) => KeyDeletion::NotFound,
+        };
+        if let Some(sealed) = &removed {
+            if without_history {
+                // No record would name the validator any more: a state loaded from the records would not know it.
+                self.state.validators.remove(public_key);
+            }
+            self.erase(records::key_record(sealed));
+            self.touched.keys.insert(*public_key);
+            self.changes.push(Change::KeyRemoved(*public_key));
+        }
+        Outcome::KeyDeleted { public_key: *public_key, status }
+    }
+
+    pub(super) fn reseal(&mut self, resealed: &[ResealedKey]) -> Outcome {
+        let mut moved: BTreeMap<[u8; 16], u64> = BTreeMap::new();
+        for ResealedKey { from, sealed } in resealed {
+            if self.replace_sealing(from, sealed) {
+                *moved.entry(sealed.data_key).or_default() += 1;
+            }
+        }
+        let replaced: u64 = moved.values().sum();
+        self.changes.extend(moved.into_iter().map(|(data_key, keys)| Change::KeysResealed { data_key, keys }));
+        Outcome::Resealed { replaced, skipped: resealed.len() as u64 - replaced }
+    }
+
+    /// Answers whether the key was replaced.
+    fn replace_sealing(&mut self, from: &[u8; 16], sealed: &SealedKey) -> bool {
+        if !self.state.data_keys.contains_key(&sealed.data_key) {
+            return false;
+        }
+        let Some(validator) = self.state.validators.get_mut(&sealed.public_key) else { return false };
+        let Some(present) = validator.key.as_mut().filter(|present| present.data_key == *from) else { return false };
+        let before = std::mem::replace(present, Arc::new(sealed.clone()));
+        self.touched.keys.insert(sealed.public_key);
+        self.write(Some(records::key_record(&before)), records::key_record(sealed));
+        true
+    }
+}
