@@ -26,6 +26,11 @@ const OWNERS: &[(&str, &[&str])] = &[
     // The oracle verifies signatures by other means than the code that it judges.
     ("blst", &["keys", "chaos-tests"]),
     ("aes-gcm", &["keys"]),
+    ("aws-config", &["keys"]),
+    ("aws-sdk-kms", &["keys"]),
+    ("aws-sdk-secretsmanager", &["keys"]),
+    ("vaultrs", &["keys"]),
+    ("reqwest", &["keys"]),
     ("sled", &["storage"]),
     ("openraft", &["raft"]),
     ("axum", &["api"]),
