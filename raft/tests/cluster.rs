@@ -9,7 +9,7 @@ use consigner_rules::message::SignPath;
 use consigner_rules::permit::UnslashableType;
 use consigner_rules::{Command, Outcome, PublicKey, Root, SigningType};
 use std::time::{Duration, Instant};
-use support::{DEADLINE, GENESIS, KEY, Lab, attestation, block, request, sign, until};
+use support::{DEADLINE, GENESIS, KEY, Lab, attestation, block, request, sign, try_sign, until};
 
 fn refused(result: &Result<Root, AuthorizeError>) -> bool {
     matches!(result, Err(AuthorizeError::Refused(_)))
@@ -72,11 +72,11 @@ async fn without_a_quorum_nothing_slashable_is_signed() {
     for id in [1, 2, 3].into_iter().filter(|id| *id != leader) {
         lab.stop(id).await;
     }
-    let result = sign(lab.cluster(leader), &attestation(2, 3, 1)).await;
+    let result = try_sign(lab.cluster(leader), &attestation(2, 3, 1)).await;
     assert!(matches!(result, Err(AuthorizeError::Unavailable { .. })), "{result:?}");
     until("the lease to run out", || lab.cluster(leader).ready().is_err()).await;
     let randao = request(SignPath::Local(UnslashableType::RandaoReveal), SigningType::RandaoReveal, 1);
-    let result = sign(lab.cluster(leader), &randao).await;
+    let result = try_sign(lab.cluster(leader), &randao).await;
     assert!(matches!(result, Err(AuthorizeError::Unavailable { .. })), "unslashable needs a lease: {result:?}");
 }
 
@@ -300,7 +300,7 @@ async fn a_policy_change_on_the_way_makes_an_intent_stale_not_lost() {
     });
     for target in 1..=30 {
         let signed = sign(lab.cluster(target % 3 + 1), &attestation(0, target, 1)).await;
-        assert!(signed.is_ok() || matches!(signed, Err(AuthorizeError::Unavailable { .. })), "{signed:?}");
+        assert!(signed.is_ok(), "{signed:?}");
     }
     renew.await.unwrap();
     assert!(sign(lab.cluster(2), &attestation(0, 31, 1)).await.is_ok());
