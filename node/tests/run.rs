@@ -97,7 +97,7 @@ async fn a_node_runs_by_itself_tells_metrics_logs_json_and_stops_on_sigterm() {
     metrics_answer(&deployment).await;
 
     consigner_node::dev::signal_pid(node.id(), rustix::process::Signal::TERM);
-    let status = common::eventually("the end of the node", Duration::from_secs(10), || node.try_wait().unwrap());
+    let status = common::eventually("the end of the node", common::END, || node.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     assert!(!pid_file.exists());
     let lines = std::fs::read_to_string(&log).unwrap();
@@ -132,7 +132,7 @@ async fn a_node_whose_log_cannot_be_written_serves_and_stops_in_order() {
     }
     assert_eq!(signer.probe("/ready", Duration::from_secs(5)).await, Some(StatusCode::OK));
     consigner_node::dev::signal_pid(node.id(), rustix::process::Signal::TERM);
-    let status = common::eventually("the end of the node", Duration::from_secs(10), || node.try_wait().unwrap());
+    let status = common::eventually("the end of the node", common::END, || node.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
 }
 

@@ -26,7 +26,7 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 
 /// SIGKILL takes effect at once; the rest is scheduling.
-const DEATH_MAX: Duration = Duration::from_secs(3);
+const DEATH_MAX: Duration = Duration::from_secs(30);
 
 /// How much of a node's log is kept as a hint beside a violation.
 const LOG_TAIL_BYTES: usize = 1500;

@@ -18,6 +18,9 @@ pub const START: Duration = Duration::from_secs(120);
 /// DESIGN 11: "exits 0 within 15 s".
 pub const STOP: Duration = Duration::from_secs(15);
 
+/// How long one node may take to end in order: tens of milliseconds, on a machine that builds beside it far more.
+pub const END: Duration = Duration::from_secs(60);
+
 /// The binary under test.
 pub fn consigner() -> Command {
     Command::new(env!("CARGO_BIN_EXE_consigner"))
