@@ -53,5 +53,7 @@ pub use custody::{Custody, CustodyError, CustodyStatus, DataKeyStatus};
 pub use keyring::{Inserted, Keyring, KeyringOptions, SignError};
 pub use keystore::{DecryptPool, Keystore, KeystoreError, Password};
 pub use memory::harden_process;
+#[cfg(feature = "aws")]
+pub use sealing::{AwsKmsConfig, AwsKmsSealer};
 pub use sealing::{LocalSealer, PlainDataKey, SealError, Sealer, SealerError, Sealers, UnsealError, seal, unseal};
 pub use source::{Candidate, Material, SourceError};

@@ -47,6 +47,25 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Its word in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::TimedOut(_) => "timed-out",
+            Self::Throttled => "throttled",
+            Self::Service => "service-failure",
+            Self::Sealed => "sealed",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Denied => "denied",
+            Self::Disabled => "disabled",
+            Self::NotFound => "not-found",
+            Self::Refused => "refused",
+            Self::Malformed => "malformed",
+            Self::CircuitOpen(_) => "circuit-open",
+        }
+    }
+
     /// Whether the same call can succeed a moment later, without anybody's doing.
     #[must_use]
     pub const fn retry_helps(self) -> bool {
@@ -94,6 +113,11 @@ impl CallError {
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         self.failure.may_pass()
+    }
+
+    /// The error and its cause on one line.
+    pub(crate) fn chain(&self) -> String {
+        self.cause.as_ref().map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"))
     }
 
     fn cure(hint: &str) -> String {

@@ -59,6 +59,14 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
+    /// Not what a passphrase file holds.
+    #[error("the passphrase in {} is shorter than {bytes_min} bytes, or no passphrase at all", path.display())]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that a passphrase has at least.
+        bytes_min: usize,
+    },
     /// No key without randomness.
     #[error("the operating system gives no random bytes")]
     Randomness(#[source] getrandom::Error),
@@ -87,7 +95,7 @@ pub(super) fn create(path: &Path) -> Result<(), KeyFileError> {
 /// # Errors
 /// [`KeyFileError`] when it cannot be read, is open to other users, or holds something else.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
-    let content = read_private_file(path)?;
+    let content = read_private_file(path, BYTES_MAX)?;
     let key = parse_key(&content).ok_or_else(|| KeyFileError::Content { path: path.to_path_buf() })?;
     if key.iter().all(|byte| *byte == key[0]) {
         return Err(KeyFileError::NotRandom { path: path.to_path_buf() });
@@ -95,8 +103,9 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     Ok(key)
 }
 
-/// The checks are made on the open file, so nobody can exchange it between check and use.
-fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+/// The content of a file that nobody but its owner may read, cut one byte after `bytes_max`. The checks are made on the
+/// open file, so nobody can exchange it between check and use.
+pub(super) fn read_private_file(path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let failed = |source| KeyFileError::Read { path: path.to_path_buf(), source };
     // Without NONBLOCK, opening a pipe would wait for a writer for ever; for files it changes nothing.
     let no_wait = OFlags::NONBLOCK.bits().cast_signed();
@@ -110,8 +119,8 @@ fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
         return Err(KeyFileError::Mode { path: path.to_path_buf(), mode });
     }
     // Reserved at once: a growing vector would leave copies behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(BYTES_MAX + 1));
-    file.take(BYTES_MAX as u64 + 1).read_to_end(&mut content).map_err(failed)?;
+    let mut content = Zeroizing::new(Vec::with_capacity(bytes_max + 1));
+    file.take(bytes_max as u64 + 1).read_to_end(&mut content).map_err(failed)?;
     Ok(content)
 }
 

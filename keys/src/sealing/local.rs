@@ -1,8 +1,9 @@
-//! The local sealer: wraps data keys under a key file that the operator places on every node.
+//! The local sealer: wraps data keys under a key file or passphrase that the operator places on every node.
 //!
-//! In: a file with 32 random bytes. Out: wrapped data keys for the replicated state, and opened ones. The same file
-//! must lie on every node of a cluster, and without it no sealed key opens again: it belongs in the operator's vault,
-//! not beside the backup. Deliberately absent: KMS and Vault, which are other sealers.
+//! In: a file with 32 random bytes, or with a passphrase. Out: wrapped data keys for the replicated state, and opened
+//! ones. The same file must lie on every node of a cluster, and without it no sealed key opens again: it belongs in the
+//! operator's vault, not beside the backup. A node may know older files too: they open what was wrapped under them and
+//! wrap nothing. Deliberately absent: KMS and Vault, which are other sealers.
 //!
 //! Wrapped form, version 1, 85 bytes: version (1), fingerprint of the key file (8), cluster id (16), nonce (12),
 //! encrypted data key (32), tag (16). Fingerprint and cluster id stand in clear so that a wrong file and a wrong
@@ -10,6 +11,8 @@
 
 use super::cipher::{self, CIPHERTEXT_BYTES, Cipher, NONCE_BYTES};
 use super::key_file::{self, KeyFileError};
+use super::passphrase;
+use super::record::{self, UnwrapError};
 use super::sealer::{Sealer, SealerError};
 use super::{PlainDataKey, SealError};
 use crate::locked::{Arena, Slot};
@@ -30,67 +33,13 @@ const WRAPPED_BYTES: usize = 1 + FINGERPRINT_BYTES + ClusterId::LENGTH + NONCE_B
 const DATA_KEY_LABEL: &[u8; 18] = b"consigner data key";
 const CONTEXT_BYTES: usize = 18 + 1 + FINGERPRINT_BYTES + ClusterId::LENGTH + 16;
 
-/// Why a wrapped data key does not open.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnwrapError {
-    /// Wrapped by KMS or Vault.
-    #[error("data key {} was wrapped by the sealer {sealer:?}, not by {LOCAL_SEALER:?}", hex::encode(data_key))]
-    OtherSealer {
-        /// Id of the data key.
-        data_key: [u8; 16],
-        /// Who wrapped it.
-        sealer: String,
-    },
-    /// Cut or padded.
-    #[error("data key {} has {got} wrapped bytes instead of {WRAPPED_BYTES}", hex::encode(data_key))]
-    Length {
-        /// Id of the data key.
-        data_key: [u8; 16],
-        /// Bytes found.
-        got: usize,
-    },
-    /// Written by a later version.
-    #[error("data key {} has format {format}; this version reads {WRAPPED_VERSION}", hex::encode(data_key))]
-    Format {
-        /// Id of the data key.
-        data_key: [u8; 16],
-        /// What the record says.
-        format: u8,
-    },
-    /// This node has another key file than the one that wrapped it.
-    #[error(
-        "data key {} was wrapped under the key file with fingerprint {wrapped}, this node's has {own}: \
-         place the same key file on every node",
-        hex::encode(data_key)
-    )]
-    OtherKeyFile {
-        /// Id of the data key.
-        data_key: [u8; 16],
-        /// Fingerprint in the record.
-        wrapped: String,
-        /// Fingerprint of this node's key file.
-        own: String,
-    },
-    /// Another cluster's data key.
-    #[error("data key {} belongs to cluster {wrapped}, not to {cluster}", hex::encode(data_key))]
-    OtherCluster {
-        /// Id of the data key.
-        data_key: [u8; 16],
-        /// The cluster in the record.
-        wrapped: ClusterId,
-        /// The cluster that asked.
-        cluster: ClusterId,
-    },
-    /// Damaged, or another data key's record.
-    #[error("data key {} was altered, or its record is another data key's", hex::encode(data_key))]
-    Altered {
-        /// Id of the data key.
-        data_key: [u8; 16],
-    },
+/// Wraps and opens data keys under a key file or a passphrase.
+pub struct LocalSealer {
+    current: MasterKey,
+    previous: Vec<MasterKey>,
 }
 
-/// Wraps and opens data keys under a key file.
-pub struct LocalSealer {
+struct MasterKey {
     key: Slot,
     fingerprint: [u8; FINGERPRINT_BYTES],
 }
@@ -110,13 +59,31 @@ impl LocalSealer {
     /// [`KeyFileError`] when it cannot be read, is open to other users, or holds something else.
     pub fn from_key_file(path: &Path) -> Result<Self, KeyFileError> {
         let key = key_file::read(path)?;
-        Ok(Self { key: Arena::new().store(&key), fingerprint: fingerprint(&key) })
+        Ok(Self { current: MasterKey::new(&key), previous: Vec::new() })
+    }
+
+    /// Reads a passphrase of at least 16 bytes (a line end does not count) and stretches it with scrypt, N 2^17, r 8,
+    /// p 1, salted with the cluster id: 128 MiB and about half a second on the calling thread.
+    ///
+    /// # Errors
+    /// [`KeyFileError`] when the file cannot be read, is open to other users, or holds no passphrase.
+    pub fn from_passphrase_file(path: &Path, cluster_id: &ClusterId) -> Result<Self, KeyFileError> {
+        let key = passphrase::read(path, cluster_id)?;
+        Ok(Self { current: MasterKey::new(&key), previous: Vec::new() })
+    }
+
+    /// Also opens what `older` can open; new data keys are wrapped under this sealer's own key only.
+    #[must_use]
+    pub fn with_previous(mut self, older: Self) -> Self {
+        self.previous.push(older.current);
+        self.previous.extend(older.previous);
+        self
     }
 
     /// Names the key file without telling its content, for `doctor` and for comparing nodes.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        hex::encode(self.fingerprint)
+        self.current.name()
     }
 
     /// Makes a random data key for a cluster: wrapped for the replicated state, and open for use.
@@ -126,11 +93,12 @@ impl LocalSealer {
     pub fn new_data_key(&self, cluster_id: &ClusterId) -> Result<(DataKey, PlainDataKey), SealError> {
         let id: [u8; 16] = cipher::random()?;
         let secret = Zeroizing::new(cipher::random::<32>()?);
-        let (nonce, ciphertext) = self.cipher().encrypt(&self.context(cluster_id, &id), &secret)?;
+        let master = &self.current;
+        let (nonce, ciphertext) = master.cipher().encrypt(&master.context(cluster_id, &id), &secret)?;
         let mut wrapped = vec![0_u8; WRAPPED_BYTES];
         cipher::concatenate(
             &mut wrapped,
-            &[&[WRAPPED_VERSION], &self.fingerprint, cluster_id.as_bytes(), &nonce, &ciphertext],
+            &[&[WRAPPED_VERSION], &master.fingerprint, cluster_id.as_bytes(), &nonce, &ciphertext],
         );
         let data_key = DataKey { id, sealer: LOCAL_SEALER.to_owned(), wrapped };
         Ok((data_key, PlainDataKey::new(id, *cluster_id, &secret)))
@@ -142,21 +110,32 @@ impl LocalSealer {
     /// [`UnwrapError`], a case of its own for another sealer, key file, cluster, version, length, and for damage.
     pub fn unwrap_data_key(&self, data_key: &DataKey, cluster_id: &ClusterId) -> Result<PlainDataKey, UnwrapError> {
         let id = data_key.id;
-        if data_key.sealer != LOCAL_SEALER {
-            return Err(UnwrapError::OtherSealer { data_key: id, sealer: data_key.sealer.clone() });
-        }
-        let altered = UnwrapError::Altered { data_key: id };
         let wrapped = Wrapped::parse(data_key)?;
-        if wrapped.fingerprint != self.fingerprint {
+        let master = self.master_key(&wrapped.fingerprint).ok_or_else(|| {
             let (wrapped, own) = (hex::encode(wrapped.fingerprint), self.fingerprint());
-            return Err(UnwrapError::OtherKeyFile { data_key: id, wrapped, own });
-        }
+            UnwrapError::OtherKeyFile { data_key: id, wrapped, own }
+        })?;
         if wrapped.cluster_id != *cluster_id {
             return Err(UnwrapError::OtherCluster { data_key: id, wrapped: wrapped.cluster_id, cluster: *cluster_id });
         }
-        let context = self.context(cluster_id, &id);
-        let secret = self.cipher().decrypt(&wrapped.nonce, &context, &wrapped.ciphertext).ok_or(altered)?;
+        let context = master.context(cluster_id, &id);
+        let secret = master.cipher().decrypt(&wrapped.nonce, &context, &wrapped.ciphertext);
+        let secret = secret.ok_or(UnwrapError::Altered { data_key: id })?;
         Ok(PlainDataKey::new(id, *cluster_id, &secret))
+    }
+
+    fn master_key(&self, fingerprint: &[u8; FINGERPRINT_BYTES]) -> Option<&MasterKey> {
+        std::iter::once(&self.current).chain(&self.previous).find(|master| master.fingerprint == *fingerprint)
+    }
+}
+
+impl MasterKey {
+    fn new(key: &[u8; 32]) -> Self {
+        Self { key: Arena::new().store(key), fingerprint: fingerprint(key) }
+    }
+
+    fn name(&self) -> String {
+        hex::encode(self.fingerprint)
     }
 
     fn cipher(&self) -> Cipher {
@@ -183,8 +162,7 @@ impl Sealer for LocalSealer {
     }
 
     fn is_current(&self, data_key: &DataKey) -> bool {
-        data_key.sealer == LOCAL_SEALER
-            && Wrapped::parse(data_key).is_ok_and(|wrapped| wrapped.fingerprint == self.fingerprint)
+        Wrapped::parse(data_key).is_ok_and(|wrapped| wrapped.fingerprint == self.current.fingerprint)
     }
 
     fn generate<'a>(
@@ -219,17 +197,11 @@ struct Wrapped {
 
 impl Wrapped {
     fn parse(data_key: &DataKey) -> Result<Self, UnwrapError> {
-        let (id, bytes) = (data_key.id, data_key.wrapped.as_slice());
-        // The version first: a later one may well have another length.
-        if let Some(&format) = bytes.first().filter(|format| **format != WRAPPED_VERSION) {
-            return Err(UnwrapError::Format { data_key: id, format });
-        }
-        let length = UnwrapError::Length { data_key: id, got: bytes.len() };
-        Self::split(bytes).ok_or(length)
+        let body = record::body(data_key, LOCAL_SEALER, WRAPPED_VERSION)?;
+        Self::split(body).ok_or(UnwrapError::Length { data_key: data_key.id, got: data_key.wrapped.len() })
     }
 
     fn split(bytes: &[u8]) -> Option<Self> {
-        let (_version, bytes) = bytes.split_first()?;
         let (fingerprint, bytes) = bytes.split_first_chunk()?;
         let (cluster_id, bytes) = bytes.split_first_chunk()?;
         let (nonce, bytes) = bytes.split_first_chunk()?;

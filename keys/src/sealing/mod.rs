@@ -6,20 +6,27 @@
 //! In: secrets and the data key to seal them under; sealed keys. Out: sealed keys; secrets. Deliberately absent: where
 //! sealed keys rest (the replicated state) and where secrets are kept (the keyring).
 
+#[cfg(feature = "aws")]
+mod aws_kms;
 mod cipher;
 mod key_file;
 mod local;
+mod passphrase;
+mod record;
 mod sealer;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use crate::bls::{BadSecret, SecretKey};
 use crate::locked::{Arena, Slot};
+#[cfg(feature = "aws")]
+pub use aws_kms::{AWS_KMS_SEALER, AwsKmsConfig, AwsKmsSealer};
 pub(crate) use cipher::Cipher;
 use consigner_rules::command::SealedKey;
 use consigner_rules::primitives::{ClusterId, PublicKey};
 pub use key_file::KeyFileError;
-pub use local::{LOCAL_SEALER, LocalSealer, UnwrapError};
+pub use local::{LOCAL_SEALER, LocalSealer};
+pub use record::UnwrapError;
 pub use sealer::{Sealer, SealerError, Sealers};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

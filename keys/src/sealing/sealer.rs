@@ -8,7 +8,7 @@
 
 use super::SealError;
 use super::{PlainDataKey, UnwrapError};
-use crate::remote::CallError;
+use crate::remote::{CallError, ConfigError};
 use consigner_rules::command::DataKey;
 use consigner_rules::primitives::ClusterId;
 use futures::future::BoxFuture;
@@ -25,6 +25,15 @@ pub trait Sealer: Send + Sync {
 
     /// Whether a data key is wrapped under the current master key; if not, `rewrap` has something to do.
     fn is_current(&self, data_key: &DataKey) -> bool;
+
+    /// Asks the service which master key is current, for [`is_current`](Self::is_current): an alias may have been moved,
+    /// a key rotated. To be called before `rewrap` decides; a sealer whose master key lies here has nothing to ask.
+    ///
+    /// # Errors
+    /// [`SealerError::Call`]; what was known before stays.
+    fn refresh(&self) -> BoxFuture<'_, Result<(), SealerError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Makes a random data key for a cluster: wrapped for the replicated state, and open for use.
     ///
@@ -53,6 +62,9 @@ pub enum SealerError {
     /// No new data key without randomness.
     #[error("cannot make a data key")]
     NewDataKey(#[source] SealError),
+    /// The sealer cannot be set up with these settings.
+    #[error("the sealer cannot be set up")]
+    Config(#[from] ConfigError),
     /// A service did not do what it was asked.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -64,7 +76,7 @@ impl SealerError {
     #[must_use]
     pub const fn may_pass(&self) -> bool {
         match self {
-            Self::Record(_) => false,
+            Self::Record(_) | Self::Config(_) => false,
             Self::NewDataKey(_) => true,
             Self::Call(error) => error.may_pass(),
         }

@@ -176,7 +176,7 @@ fn wrong_file_cluster_record_sealer_and_length_are_told_apart() {
     let swapped = DataKey { id, ..second };
     assert_eq!(opened(&swapped, &sealer, &CLUSTER), Err(UnwrapError::Altered { data_key: id }));
     let foreign = DataKey { sealer: "vault".to_owned(), ..wrapped.clone() };
-    let error = UnwrapError::OtherSealer { data_key: id, sealer: "vault".to_owned() };
+    let error = UnwrapError::OtherSealer { data_key: id, sealer: "vault".to_owned(), own: LOCAL_SEALER };
     assert_eq!(opened(&foreign, &sealer, &CLUSTER), Err(error));
     for got in [0, 1, 84, 86] {
         let mut cut = wrapped.clone();
