@@ -1,8 +1,10 @@
 //! What the HTTP surface is made of. Built once by `node`; plain values and handles.
 
+use crate::keymanager::{Entrance, KeyManagerPolicy};
 use crate::quiet::Lines;
+use crate::reload::Reloader;
 use consigner_gate::HostAllowlist;
-use consigner_keys::Keyring;
+use consigner_keys::{Custody, DecryptPool, Keyring};
 use consigner_raft::Cluster;
 use consigner_rules::Network;
 use consigner_rules::command::ClusterIdentity;
@@ -15,6 +17,10 @@ pub struct App {
     pub cluster: Cluster,
     /// The keys that sign.
     pub keyring: Arc<Keyring>,
+    /// The way of sealed keys into that keyring, and what seals new ones.
+    pub custody: Arc<Custody>,
+    /// Where keystores are decrypted.
+    pub decrypt: Arc<DecryptPool>,
     /// The chain that requests are understood for.
     pub network: Arc<Network>,
     /// Who this cluster becomes when `POST /admin/v1/cluster/init` makes it: configured id, network name and root.
@@ -29,6 +35,10 @@ pub struct App {
     pub clients: ClientPolicy,
     /// See [`Limits`].
     pub limits: Limits,
+    /// The key manager API on the API port; `None`: it is not offered there.
+    pub keymanager: Option<KeyManagerPolicy>,
+    /// What `/reload` starts; `None`: there are no key sources.
+    pub reload: Option<Arc<dyn Reloader>>,
 }
 
 /// Whether the process around the cluster is ready to serve, or why not (it is importing keys, it is stopping). Asked
@@ -96,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) lines: Arc<Lines>,
     /// See [`NodeReadiness`].
     pub(crate) node_ready: NodeReadiness,
+    /// How the key manager API is entered through this router's port.
+    pub(crate) entrance: Entrance,
 }
 
 /// Places that are taken while a request uses something scarce.
@@ -108,6 +120,8 @@ pub(crate) struct Slots {
     pub(crate) large_parse: Arc<Semaphore>,
     /// One per history import or export.
     pub(crate) history: Arc<Semaphore>,
+    /// One per call that changes keys.
+    pub(crate) key_calls: Arc<Semaphore>,
 }
 
 /// Large bodies understood at one time: they compute, so more than a few cores' worth would only slow each other.
@@ -116,10 +130,14 @@ const LARGE_PARSES_MAX: usize = 4;
 /// History files in memory at one time: one may be hundreds of MiB.
 const HISTORY_FILES_MAX: usize = 1;
 
+/// Calls that change keys at one time: each may hold 32 MiB of keystores, and they all wait for the same decryption.
+const KEY_CALLS_MAX: usize = 2;
+
 impl Shared {
-    pub(crate) fn new(app: Arc<App>, node_ready: NodeReadiness) -> Self {
+    pub(crate) fn new(app: Arc<App>, node_ready: NodeReadiness, entrance: Entrance) -> Self {
         let slots = Slots::new(&app.limits);
-        Self { app, slots, key_count: crate::health::KeyCount::default(), lines: Lines::new(), node_ready }
+        let key_count = crate::health::KeyCount::default();
+        Self { app, slots, key_count, lines: Lines::new(), node_ready, entrance }
     }
 }
 
@@ -131,6 +149,7 @@ impl Slots {
             body_kib: Arc::new(Semaphore::new(kib)),
             large_parse: Arc::new(Semaphore::new(LARGE_PARSES_MAX)),
             history: Arc::new(Semaphore::new(HISTORY_FILES_MAX)),
+            key_calls: Arc::new(Semaphore::new(KEY_CALLS_MAX)),
         }
     }
 }

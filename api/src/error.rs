@@ -1,7 +1,8 @@
 //! Every answer that is not 200, and the only place that knows status codes.
 //!
 //! In: the errors of admission, rules, raft and keys. Out: a status, its headers, and `{"error": ".."}` saying what to
-//! do. Three kinds never mix (DESIGN 10): misuse (400, 403, 404, 405, 406, 408, 413), refusal (412), could not (5xx).
+//! do (`{"message": ..}` in the key manager API). Three kinds never mix (DESIGN 10): misuse (400, 401, 403, 404, 405,
+//! 406, 408, 413, 429), refusal (412), could not (5xx).
 //! Deliberately absent: inner causes of 5xx, which go to the log; secrets, of which no error knows any.
 
 use crate::admission::{Asked, BodyError, HostProblem};
@@ -12,7 +13,7 @@ use consigner_keys::SignError;
 use consigner_raft::{AuthorizeError, InitialiseError, ProposeError, Unavailable};
 use consigner_rules::interchange::InterchangeError;
 use consigner_rules::{ParseError, PublicKey, Root, Violation};
-use http::header::{CONNECTION, LOCATION, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -26,10 +27,19 @@ pub(crate) enum ApiError {
     BadRequest(String),
     /// The request names no host, or a foreign one.
     Host(HostProblem),
+    /// The caller has not shown the token.
+    Unauthorized(&'static str),
     /// The caller may not do this.
     Forbidden(&'static str),
+    /// The caller called too often.
+    TooMany {
+        /// When to come again.
+        seconds: u64,
+    },
     /// There is no such endpoint.
     NoSuchPath,
+    /// The endpoint is known, but this node is not configured to offer it.
+    NotOffered(&'static str),
     /// The cluster has no such key.
     UnknownKey(PublicKey),
     /// The endpoint does not know the method; the router adds `Allow`.
@@ -77,8 +87,9 @@ impl ApiError {
     pub(crate) const fn outcome(&self) -> &'static str {
         match self {
             Self::BadRequest(_) | Self::Body(_) | Self::NotAcceptable => "malformed",
-            Self::Host(_) | Self::Forbidden(_) => "forbidden",
-            Self::NoSuchPath | Self::MethodNotAllowed => "no_such_endpoint",
+            Self::Host(_) | Self::Unauthorized(_) | Self::Forbidden(_) => "forbidden",
+            Self::TooMany { .. } => "too_many",
+            Self::NoSuchPath | Self::NotOffered(_) | Self::MethodNotAllowed => "no_such_endpoint",
             Self::UnknownKey(_) => "unknown_key",
             Self::Refused(_) | Self::OtherChain { .. } => "refused",
             Self::SeeLeader { .. } => "redirected",
@@ -88,11 +99,18 @@ impl ApiError {
         }
     }
 
+    /// What is wrong and what to do, without the shape around it.
+    pub(crate) fn sentence(&self) -> String {
+        said(&self.body())
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::Host(HostProblem::Missing | HostProblem::Several) => StatusCode::BAD_REQUEST,
             Self::Host(HostProblem::NotAllowed(_)) | Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NoSuchPath | Self::UnknownKey(_) => StatusCode::NOT_FOUND,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoSuchPath | Self::NotOffered(_) | Self::UnknownKey(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -109,17 +127,18 @@ impl ApiError {
         }
     }
 
-    fn body(self) -> Value {
+    fn body(&self) -> Value {
         match self {
             // Web3Signer's body, which tools look for, and ours.
             Self::Host(HostProblem::NotAllowed(_)) => {
                 json!({"message": "Host not authorized.", "error": "the Host header is not on this node's allowlist"})
             }
-            Self::NotServing(body) => body,
+            Self::NotServing(body) => body.clone(),
             Self::Host(problem) => error(problem.to_string()),
-            Self::BadRequest(text) | Self::Conflict(text) => error(text),
+            Self::BadRequest(text) | Self::Conflict(text) => error(text.as_str()),
             Self::Unavailable(text) => error(format!("{text}; try again")),
-            Self::Forbidden(text) => error(text),
+            Self::Unauthorized(text) | Self::Forbidden(text) | Self::NotOffered(text) => error(*text),
+            Self::TooMany { seconds } => error(format!("too many calls; come again in {seconds} s")),
             Self::NoSuchPath => error("no such path"),
             Self::UnknownKey(key) => error(format!("no key {key} in this cluster")),
             Self::MethodNotAllowed => error("method not allowed on this path; see the Allow header"),
@@ -151,7 +170,15 @@ impl IntoResponse for ApiError {
             tracing::error!(error = ?self, "the leader's advertised API URL is not usable");
             return Self::Internal.into_response();
         }
-        let mut response = (status, Json(self.body())).into_response();
+        let retry_after = if let Self::TooMany { seconds } = &self {
+            Some(HeaderValue::from(*seconds))
+        } else {
+            (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS)
+        };
+        let body = self.body();
+        let sentence = Sentence(said(&body));
+        let mut response = (status, Json(body)).into_response();
+        response.extensions_mut().insert(sentence);
         let headers = response.headers_mut();
         if let Some(location) = location {
             headers.insert(LOCATION, location);
@@ -160,11 +187,32 @@ impl IntoResponse for ApiError {
             // What is left of the body is thrown away for a while only; no request can follow it on this connection.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        if let Some(retry_after) = retry_after {
+            headers.insert(RETRY_AFTER, retry_after);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
+}
+
+/// The sentence in a body of ours.
+fn said(body: &Value) -> String {
+    body["error"].as_str().unwrap_or("this node does not serve").to_owned()
+}
+
+/// The sentence of an error, beside the answer that was made of it.
+#[derive(Clone)]
+struct Sentence(String);
+
+/// Gives an error the shape that the key manager API asks for: `{"message": ".."}`.
+pub(crate) fn for_key_manager(response: Response) -> Response {
+    let Some(Sentence(text)) = response.extensions().get::<Sentence>().cloned() else { return response };
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(CONTENT_LENGTH);
+    let body = Json(json!({"message": text})).into_response().into_body();
+    Response::from_parts(parts, body)
 }
 
 fn error(text: impl Into<Value>) -> Value {
@@ -199,7 +247,9 @@ impl From<SignError> for ApiError {
     fn from(error: SignError) -> Self {
         match error {
             // The cluster agreed, so it has the key: never 404 (COMPATIBILITY, part C).
-            SignError::UnknownKey => Self::Unavailable("the key is not unsealed on this node yet".to_owned()),
+            SignError::UnknownKey => Self::Unavailable(
+                "the cluster has the key, but it is not opened on this node (yet): ask another node".to_owned(),
+            ),
             SignError::Overloaded => Self::Unavailable("too many signatures are waiting on this node".to_owned()),
             SignError::Stopped => Self::Unavailable("this node is stopping".to_owned()),
             // The keyring has logged it as an ERROR, with the key.

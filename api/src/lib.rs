@@ -10,7 +10,12 @@
 //! | `admission` | what every request passes: path normalisation, Host allowlist, identity, body limits, deadlines |
 //! | `eth2` | the Web3Signer-compatible endpoints below `/api/v1/eth2` |
 //! | `health` | `/upcheck`, `/healthcheck`, `/leader`, `/ready` |
-//! | `admin` | `/admin/v1`: status, initialisation, history, for the operator's certificate only |
+//! | `keymanager` | `/eth/v1/keystores` and `/eth/v1/remotekeys`: who may call, how often, and each call |
+//! | `key_import`, `key_delete` | what both APIs do with keys: seal and propose; disable, settle, export |
+//! | `reload` | `/reload` |
+//! | `admin` | `/admin/v1`: status, initialisation, history, keys, for the operator's certificate only |
+//! | `audit` | the one function through which every action on keys is recorded |
+//! | `secrets` | bodies that hold secrets, erased after use |
 //! | `accept` | content negotiation |
 //! | `follow` | which clients follow a redirect |
 //! | `json` | the one content type of JSON bodies |
@@ -26,15 +31,28 @@ mod accept;
 mod admin;
 mod admission;
 mod app;
+pub mod audit;
 mod error;
 mod eth2;
 mod follow;
 mod health;
 mod json;
+mod key_delete;
+mod key_import;
+mod keymanager;
 mod metrics;
+mod offload;
 mod quiet;
+mod reload;
 mod router;
+mod secrets;
 
 pub use app::{App, ClientPolicy, FollowerRequests, Limits, NodeReadiness};
+pub use key_import::{ImportResult, ImportStatus, import_secrets};
+pub use keymanager::{
+    KeyManagerDoor, KeyManagerPolicy, KeyManagerProof, RateLimit, TOKEN_BYTES_MAX, TOKEN_CHARS_MIN, TokenError,
+    TokenHash,
+};
 pub use metrics::{describe as describe_metrics, record_gauges};
-pub use router::{router, router_with_readiness};
+pub use reload::{AlreadyRunning, ReloadState, ReloadStatus, Reloader};
+pub use router::{keymanager_router, router, router_with_readiness};

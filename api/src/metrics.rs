@@ -21,6 +21,7 @@ const SIGN_REQUESTS: &str = "consigner_sign_requests_total";
 const SIGN_DURATION: &str = "consigner_sign_duration_seconds";
 const REFUSALS: &str = "consigner_refusals_total";
 const SHED: &str = "consigner_requests_shed_total";
+const AUDITED: &str = "consigner_audit_events_total";
 
 /// Registers the help texts; call once, after the recorder is installed.
 pub fn describe() {
@@ -34,12 +35,18 @@ pub fn describe() {
     describe_histogram!(SIGN_DURATION, Unit::Seconds, "Time from the request head to the answer, by type");
     describe_counter!(REFUSALS, "Sign requests refused for ever, by reason");
     describe_counter!(SHED, "Requests answered 503 at once because a limit was reached, by limit");
+    describe_counter!(AUDITED, "Actions on keys and refused attempts at them, by operation and outcome");
 }
 
 /// Sets the gauges that have no event of their own; call before each scrape.
 pub fn record_gauges(app: &App) {
     // Precise up to 2^53 keys.
     gauge!(SIGNERS_LOADED).set(app.keyring.len() as f64);
+}
+
+/// Something was told to the audit.
+pub(crate) fn audited(operation: &'static str, outcome: &'static str) {
+    counter!(AUDITED, "operation" => operation, "outcome" => outcome).increment(1);
 }
 
 /// A limit was reached.
@@ -79,7 +86,10 @@ pub(crate) fn sign_answered(signing_type: Option<SigningType>, error: Option<&Ap
         Some(ApiError::BadRequest(_) | ApiError::Body(_)) => counter!(MALFORMED).increment(1),
         Some(
             ApiError::Host(_)
+            | ApiError::Unauthorized(_)
             | ApiError::Forbidden(_)
+            | ApiError::TooMany { .. }
+            | ApiError::NotOffered(_)
             | ApiError::NoSuchPath
             | ApiError::MethodNotAllowed
             | ApiError::NotAcceptable

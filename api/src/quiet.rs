@@ -13,12 +13,14 @@ const REPORT_AFTER: Duration = Duration::from_secs(1);
 
 /// The kinds of lines, so that a flood of one does not hide another.
 pub(crate) struct Lines {
-    /// Wrong host, wrong certificate.
+    /// Wrong host, wrong certificate of a validator client.
     pub(crate) turned_away: Budgeted,
     /// Slashing protection said no.
     pub(crate) slashing: Budgeted,
     /// Could not sign, or was not asked properly.
     pub(crate) not_signed: Budgeted,
+    /// Attempts at keys or at an operator's endpoints by who may not: lines of the audit.
+    pub(crate) refused_access: Budgeted,
 }
 
 /// One kind.
@@ -37,6 +39,7 @@ impl Lines {
             turned_away: Budgeted::new("requests turned away"),
             slashing: Budgeted::new("requests refused by slashing protection"),
             not_signed: Budgeted::new("requests not signed"),
+            refused_access: Budgeted::new("refused attempts in the audit"),
         })
     }
 }

@@ -3,10 +3,12 @@
 use crate::admission::Admission;
 use crate::app::{App, NodeReadiness, Shared};
 use crate::error::ApiError;
-use crate::{admin, admission, eth2, health};
+use crate::keymanager::{self, Entrance, KeyManagerDoor};
+use crate::{admin, admission, eth2, health, reload};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use consigner_gate::HostAllowlist;
 use std::sync::Arc;
 use std::time::Duration;
 use tower::Layer;
@@ -21,6 +23,9 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 /// For history files and for making a cluster: an operator waits, and a file of hundreds of MiB must cross.
 const OPERATOR_DEADLINE: Duration = Duration::from_secs(300);
 
+/// For calls that change keys: hundreds of keystores with scrypt take minutes to decrypt.
+const KEY_DEADLINE: Duration = Duration::from_secs(600);
+
 /// The whole HTTP surface, to be served by a door of `gate`, which puts the [`consigner_gate::Peer`] into the
 /// extensions of every request. Without it, every endpoint that needs to know the caller answers 403.
 pub fn router(app: Arc<App>) -> Router {
@@ -31,11 +36,24 @@ pub fn router(app: Arc<App>) -> Router {
 /// `/healthcheck` and `/leader` answer 503 with its reason.
 pub fn router_with_readiness(app: Arc<App>, node_ready: NodeReadiness) -> Router {
     let hosts = app.hosts.clone();
-    let shared = Arc::new(Shared::new(app, node_ready));
+    let entrance = Entrance::of_api_port(app.keymanager.as_ref());
+    let shared = Arc::new(Shared::new(app, node_ready, entrance));
+    let routes = signing().merge(looking()).merge(operating()).merge(handling_keys()).merge(managing_keys());
+    complete(routes, hosts, shared)
+}
+
+/// The key manager API alone, to be served by a door of its own. Beside [`App::keymanager`], which is about the API
+/// port, and with limits of its own.
+pub fn keymanager_router(app: Arc<App>, door: KeyManagerDoor) -> Router {
+    let KeyManagerDoor { hosts, proof, rate } = door;
+    let shared = Arc::new(Shared::new(app, Arc::new(|| Ok(())), Entrance::of_own_door(proof, rate)));
+    complete(managing_keys(), hosts, shared)
+}
+
+/// Routes with their state, what answers beside them, and the admission steps around.
+fn complete(routes: Router<Arc<Shared>>, hosts: HostAllowlist, shared: Arc<Shared>) -> Router {
     let admission = Admission::new(hosts, shared.lines.clone());
-    let routes = signing()
-        .merge(looking())
-        .merge(operating())
+    let routes = routes
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(shared);
@@ -63,6 +81,8 @@ fn looking() -> Router<Arc<Shared>> {
         .route("/leader", get(health::leader))
         .route("/ready", get(health::ready))
         .route("/admin/v1/cluster/status", get(admin::cluster_status))
+        .route("/admin/v1/keys", get(admin::keys_list))
+        .route("/reload", get(reload::get).post(reload::post))
         .route_layer(from_fn_with_state(LOOK_DEADLINE, admission::deadline))
 }
 
@@ -72,6 +92,27 @@ fn operating() -> Router<Arc<Shared>> {
         .route("/admin/v1/history/export", get(admin::history_export))
         .route("/admin/v1/history/import", post(admin::history_import))
         .route_layer(from_fn_with_state(OPERATOR_DEADLINE, admission::deadline))
+}
+
+fn handling_keys() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/admin/v1/keys/import", post(admin::keys_import))
+        .route("/admin/v1/keys/delete", post(admin::keys_delete))
+        .route("/admin/v1/keys/rewrap", post(admin::keys_rewrap))
+        .route("/admin/v1/keys/data-keys", get(admin::data_keys_list).post(admin::data_keys_make))
+        .route("/admin/v1/keys/data-keys/remove", post(admin::data_keys_remove))
+        .route_layer(from_fn_with_state(KEY_DEADLINE, admission::deadline))
+}
+
+fn managing_keys() -> Router<Arc<Shared>> {
+    let keystores =
+        get(keymanager::keystores_list).post(keymanager::keystores_import).delete(keymanager::keystores_delete);
+    let remote_keys =
+        get(keymanager::remotekeys_list).post(keymanager::remotekeys_import).delete(keymanager::remotekeys_delete);
+    Router::new()
+        .route("/eth/v1/keystores", keystores)
+        .route("/eth/v1/remotekeys", remote_keys)
+        .route_layer(from_fn_with_state(KEY_DEADLINE, admission::deadline))
 }
 
 #[cfg(test)]

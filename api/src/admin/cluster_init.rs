@@ -6,6 +6,7 @@
 
 use crate::admission::{Admin, BodyRules, read_body};
 use crate::app::Shared;
+use crate::audit;
 use crate::error::ApiError;
 use crate::json::Json;
 use axum::extract::{Request, State};
@@ -51,7 +52,9 @@ pub(crate) async fn post(
     let members = understand(&body, app.cluster.node_id()).map_err(ApiError::BadRequest)?;
     let ids: Vec<u64> = members.keys().copied().collect();
     app.cluster.initialise(members, app.identity.clone()).await?;
-    tracing::info!(admin = admin.name, cluster_id = %app.identity.cluster_id, members = ?ids, "cluster initialised");
+    let (actor, operation) = (&admin.actor, audit::Operation::ClusterInit);
+    let reason = &format!("cluster {} with members {ids:?}", app.identity.cluster_id);
+    audit::record(&audit::Event { actor, operation, key: None, outcome: audit::Outcome::Done, reason });
     let body = json!({"cluster_id": app.identity.cluster_id, "members": ids});
     Ok(Json(body).into_response())
 }

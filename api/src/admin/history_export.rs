@@ -2,12 +2,14 @@
 //!
 //! `?pubkeys=0x..,0x..` limits it to these validators; one that signed nothing is left out.
 
-use super::{compute, history_turn};
+use super::history_turn;
 use crate::admission::Admin;
 use crate::app::Shared;
+use crate::audit;
 use crate::error::ApiError;
 use crate::eth2::BARRIER_DEADLINE;
 use crate::json::JSON;
+use crate::offload::compute;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_rules::interchange::Interchange;
@@ -34,7 +36,9 @@ pub(crate) async fn get(
     let (root, histories) = found.ok_or_else(|| ApiError::Conflict("the cluster is not initialised yet".to_owned()))?;
     let validators = histories.len();
     let text = compute(move || Interchange::minimal(root, histories).to_json()).await?;
-    tracing::info!(admin = admin.name, validators, "signing history exported");
+    let (actor, operation) = (&admin.actor, audit::Operation::HistoryExport);
+    let reason = &format!("{validators} validators");
+    audit::record(&audit::Event { actor, operation, key: None, outcome: audit::Outcome::Done, reason });
     Ok(([(CONTENT_TYPE, JSON)], text).into_response())
 }
 

@@ -4,11 +4,13 @@
 //! error is refused as a whole. Merging takes maxima and can be repeated, so a request that broke off midway is simply
 //! sent again. Deliberately absent: keys (a history may come long before its key).
 
-use super::{compute, history_turn};
+use super::history_turn;
 use crate::admission::{Admin, BodyRules, read_body};
 use crate::app::Shared;
+use crate::audit;
 use crate::error::{ApiError, with_causes};
 use crate::json::Json;
+use crate::offload::compute;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_raft::{Cluster, ProposeError};
@@ -61,7 +63,10 @@ pub(crate) async fn post(
     let lines: Vec<Line> = reports.iter().map(|report| line(report, results.remove(&report.public_key))).collect();
     let count = |status| lines.iter().filter(|line| line.status == status).count();
     let (merged, unchanged, failed) = (count(Status::Merged), count(Status::Unchanged), count(Status::Error));
-    tracing::info!(admin = admin.name, merged, unchanged, failed, "signing history imported");
+    let (actor, operation) = (&admin.actor, audit::Operation::HistoryImport);
+    let outcome = if failed > 0 { audit::Outcome::Failed } else { audit::Outcome::Done };
+    let reason = &format!("merged {merged}, unchanged {unchanged}, failed {failed}");
+    audit::record(&audit::Event { actor, operation, key: None, outcome, reason });
     Ok(Json(serde_json::json!({ "data": lines })).into_response())
 }
 

@@ -2,13 +2,19 @@
 
 mod cluster_init;
 mod cluster_status;
+mod data_keys;
 mod history_export;
 mod history_import;
+mod keys;
+mod rewrap;
 
 pub(crate) use cluster_init::post as cluster_init;
 pub(crate) use cluster_status::get as cluster_status;
+pub(crate) use data_keys::{list as data_keys_list, make as data_keys_make, remove as data_keys_remove};
 pub(crate) use history_export::get as history_export;
 pub(crate) use history_import::post as history_import;
+pub(crate) use keys::{delete as keys_delete, import as keys_import, list as keys_list};
+pub(crate) use rewrap::post as keys_rewrap;
 
 use crate::app::Shared;
 use crate::error::ApiError;
@@ -23,10 +29,8 @@ fn history_turn(shared: &Shared) -> Result<OwnedSemaphorePermit, ApiError> {
     })
 }
 
-/// Runs what computes for long off the async threads.
-async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work).await.map_err(|panic| {
-        tracing::error!(error = %panic, "work on a history file panicked");
-        ApiError::Internal
-    })
+/// The id of a data key, 32 hexadecimal digits.
+fn id(field: &str, text: &str) -> Result<[u8; 16], ApiError> {
+    consigner_rules::primitives::decode_fixed(text)
+        .map_err(|why| ApiError::BadRequest(format!("{field}: {text:?} is not the id of a data key: {why}")))
 }

@@ -1,15 +1,20 @@
 //! Who asks, as a proof that an endpoint can demand: an extractor that succeeds only for a permitted certificate.
 //!
-//! In: the [`Peer`] that `gate` put into the extensions. Out: [`Client`] or [`Admin`], or 403 and a WARN line.
+//! In: the [`Peer`] that `gate` put into the extensions. Out: [`Client`] or [`Admin`], or 403 and a WARN line (an audit
+//! line for an operator's endpoint).
 //! Names are common names of certificates that the configured CA issued. Deliberately absent: permissions per key and
 //! operation, tokens.
 
 use crate::app::{App, Shared};
+use crate::audit::{self, Actor};
 use crate::error::ApiError;
 use axum::extract::FromRequestParts;
 use consigner_gate::Peer;
 use http::request::Parts;
 use std::sync::Arc;
+
+/// Why somebody else is turned away from an operator's endpoint.
+pub(crate) const NO_ADMIN: &str = "this client certificate is not an administrator's";
 
 /// A caller that may use the endpoints of validator clients.
 #[derive(Debug, Clone)]
@@ -23,8 +28,8 @@ pub(crate) struct Client {
 /// A caller that may do everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
-    /// For records and logs.
-    pub(crate) name: String,
+    /// For the audit.
+    pub(crate) actor: Actor,
 }
 
 impl FromRequestParts<Arc<Shared>> for Client {
@@ -45,21 +50,31 @@ impl FromRequestParts<Arc<Shared>> for Admin {
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, ApiError> {
         let peer = certified(parts)?;
         if !is_admin(&shared.app, &peer) {
-            return Err(turned_away(parts, &peer, shared, "this client certificate is not an administrator's"));
+            let actor = Actor::peer(&peer);
+            let event = audit::Event {
+                actor: &actor,
+                operation: audit::Operation::AdminAccess,
+                key: None,
+                outcome: audit::Outcome::Refused,
+                reason: &format!("{} {}: {NO_ADMIN}", parts.method, parts.uri.path()),
+            };
+            audit::record_within(&shared.lines.refused_access, &event);
+            return Err(ApiError::Forbidden(NO_ADMIN));
         }
-        Ok(Self { name: peer.name() })
+        Ok(Self { actor: Actor::peer(&peer) })
     }
 }
 
 fn may_use(app: &App, peer: &Peer) -> bool {
-    is_admin(app, peer) || app.clients.allows(common_name(peer))
+    is_admin(app, peer) || app.clients.allows(named(peer))
 }
 
-fn is_admin(app: &App, peer: &Peer) -> bool {
-    common_name(peer).is_some_and(|name| app.admins.iter().any(|admin| admin == name))
+pub(crate) fn is_admin(app: &App, peer: &Peer) -> bool {
+    named(peer).is_some_and(|name| app.admins.iter().any(|admin| admin == name))
 }
 
-fn common_name(peer: &Peer) -> Option<&str> {
+/// The common name of the certificate, if there is one.
+pub(crate) fn named(peer: &Peer) -> Option<&str> {
     peer.certificate.as_ref()?.common_name.as_deref()
 }
 

@@ -3,7 +3,7 @@
 use super::drain::{DRAINS_MAX, drained};
 use super::host::{self, HostProblem};
 use super::path::{Asked, normalised};
-use crate::error::ApiError;
+use crate::error::{self, ApiError};
 use crate::quiet::Lines;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -18,6 +18,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+
+/// Below it errors have the shape of the key manager API.
+const KEY_MANAGER: &str = "/eth/v1/";
 
 /// What the steps around every endpoint need.
 pub(crate) struct Admission {
@@ -46,6 +49,7 @@ pub(crate) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
         parts.uri = uri;
     }
     let (method, version) = (parts.method.clone(), parts.version);
+    let is_key_manager = parts.uri.path().starts_with(KEY_MANAGER);
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.addr);
     parts.extensions.insert(asked.clone());
     // After a panic nothing of the request is used again, and what endpoints share survives one: locks are held over
@@ -55,6 +59,9 @@ pub(crate) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
         tracing::error!(%method, path = asked.0.path(), panic = message(&*panic), "a request handler panicked");
         ApiError::Internal.into_response()
     });
+    if is_key_manager {
+        response = error::for_key_manager(response);
+    }
     if version >= Version::HTTP_2 {
         // RFC 9113, 8.2.2: connections are not managed by headers there.
         response.headers_mut().remove(CONNECTION);

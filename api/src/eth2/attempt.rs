@@ -8,7 +8,6 @@ use crate::admission::Client;
 use crate::error::ApiError;
 use crate::metrics;
 use crate::quiet::Lines;
-use consigner_rules::message::SignPath;
 use consigner_rules::{PublicKey, SignRequest, SigningType};
 use std::time::Instant;
 
@@ -19,7 +18,6 @@ pub(super) struct Attempt<'a> {
     lines: &'a Lines,
     started: Instant,
     signing_type: Option<SigningType>,
-    is_local: bool,
     permitted: Option<Instant>,
     is_answered: bool,
 }
@@ -27,23 +25,17 @@ pub(super) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     pub(super) fn begin(client: &'a Client, key: PublicKey, lines: &'a Lines) -> Self {
         let started = Instant::now();
-        Self { client, key, lines, started, signing_type: None, is_local: false, permitted: None, is_answered: false }
+        Self { client, key, lines, started, signing_type: None, permitted: None, is_answered: false }
     }
 
     /// The body was understood.
-    pub(super) fn understood(&mut self, request: &SignRequest) {
+    pub(super) const fn understood(&mut self, request: &SignRequest) {
         self.signing_type = Some(request.signing_type);
-        self.is_local = matches!(request.path, SignPath::Local(_));
     }
 
     /// The cluster gave leave.
     pub(super) fn permitted(&mut self) {
         self.permitted = Some(Instant::now());
-    }
-
-    /// Whether this node decided alone, so that its lease must still hold when the signature leaves.
-    pub(super) const fn is_local(&self) -> bool {
-        self.is_local
     }
 
     /// The answer is known.

@@ -31,6 +31,10 @@ const BODY: BodyRules = BodyRules { bytes_max: 16 << 20, time_max: Duration::fro
 /// Bodies above this size are understood off the async threads: parsing and hashing 1 MiB takes milliseconds.
 const LARGE_BODY_BYTES: usize = 64 << 10;
 
+/// How long a signature waits for this node's lease. With the wait for a leader before it, less than the 5 s after which
+/// Teku gives up.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
+
 /// The content type of a bare signature.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -70,11 +74,11 @@ async fn sign(
     let permit = app.cluster.authorize(&request, &client.name, routing).await?;
     attempt.permitted();
     let signature = app.keyring.sign(permit).await?;
-    if attempt.is_local() {
-        // DESIGN 4a: the lease is checked again before the signature is written out; the process may have been frozen.
-        app.cluster.ready()?;
-    }
-    Ok(signature)
+    // DESIGN 4a: the lease is checked again before the signature is written out; the process may have been frozen, and
+    // a deletion that could not reach this node counted on its lease having run out.
+    // S6: and then whether the key is still held: its deletion may have been acknowledged since it signed.
+    let may_leave = app.cluster.may_release(&key, RELEASE_DEADLINE).await?;
+    if may_leave { Ok(signature) } else { Err(ApiError::UnknownKey(key)) }
 }
 
 /// A place among the sign requests that are served at one time; beyond it nobody waits.

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 pub(crate) async fn get(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, ApiError> {
     let held = shared.app.keyring.len();
-    let known = shared.key_count.known(&shared.app.cluster);
+    let custody = shared.app.custody.status();
     let protection = shared.app.cluster.ready().map_err(|unavailable| unavailable.reason);
     let (node, ready) = ((shared.node_ready)(), readiness(&shared));
-    let body = report(&node, &protection, ready.is_ok(), held, known.saturating_sub(held));
+    let body = report(&node, &protection, ready.is_ok(), held, custody.waiting_keys + custody.failed_keys);
     if ready.is_ok() { Ok(Json(body)) } else { Err(ApiError::NotServing(body)) }
 }
 

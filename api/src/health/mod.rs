@@ -28,7 +28,8 @@ fn readiness(shared: &Shared) -> Result<(), String> {
     shared.app.cluster.ready().map_err(|unavailable| unavailable.reason)?;
     let known = shared.key_count.known(&shared.app.cluster);
     if known > 0 && shared.app.keyring.is_empty() {
-        return Err(format!("none of the {known} keys is unsealed on this node"));
+        let why = shared.app.custody.status().trouble().unwrap_or_else(|| "they are being opened".to_owned());
+        return Err(format!("none of the {known} keys is open on this node: {why}"));
     }
     Ok(())
 }

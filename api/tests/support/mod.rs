@@ -177,6 +177,7 @@ impl Site {
             timing: Timing::default(),
             snapshot_every: 10_000,
             on_keys: feed(keyring.clone(), self.sealer.clone()),
+            on_settle: Arc::new(|| Box::pin(async {})),
             on_fatal: Arc::new(|why| panic!("the node must stop: {why}")),
         };
         let (cluster, peers) = Cluster::open(options).await.unwrap();
@@ -272,6 +273,7 @@ fn feed(keyring: Arc<Keyring>, sealer: Arc<LocalSealer>) -> consigner_raft::OnKe
                 hold(sealed, state.data_key(&sealed.data_key).unwrap());
             }
         }
+        KeyFeed::Removed(_) | KeyFeed::DataKeyAdded(_) | KeyFeed::DataKeyRemoved(_) => {}
     })
 }
 

@@ -1,0 +1,159 @@
+//! `/admin/v1/keys/data-keys`: the data keys of the cluster as this node sees them; making one, removing unused ones.
+//!
+//! What is open, waits or failed is this node's own view: whoever moves keys asks every member before it goes on.
+
+use super::id;
+use crate::admission::Admin;
+use crate::app::Shared;
+use crate::audit::{self, Actor};
+use crate::error::{ApiError, with_causes};
+use crate::eth2::BARRIER_DEADLINE;
+use crate::json::Json;
+use crate::key_import::{self, BATCH_DEADLINE};
+use crate::keymanager::{key_turn, read_names};
+use crate::secrets::understand;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use consigner_rules::command::Rejection;
+use consigner_rules::{Command, Outcome};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Data keys that one call removes: there are a handful in a cluster.
+const REMOVED_MAX: usize = 1000;
+
+pub(crate) async fn list(State(shared): State<Arc<Shared>>, _admin: Admin) -> Result<Response, ApiError> {
+    let app = &shared.app;
+    app.cluster.barrier(BARRIER_DEADLINE).await?;
+    let mut keys: BTreeMap<[u8; 16], u64> = BTreeMap::new();
+    app.cluster.read(|state| {
+        for data_key in state.data_keys() {
+            keys.entry(data_key.id).or_default();
+        }
+        for sealed in state.keys() {
+            *keys.entry(sealed.data_key).or_default() += 1;
+        }
+    });
+    // One that was made here but is not in the state (any more) counts for nothing.
+    let known = app.custody.status().data_keys.into_iter().filter(|data_key| keys.contains_key(&data_key.id));
+    let data: Vec<Value> = known
+        .map(|data_key| {
+            json!({
+                "id": hex::encode(data_key.id),
+                "sealer": data_key.sealer,
+                "current": data_key.current,
+                "open": data_key.open,
+                "keys": keys.get(&data_key.id),
+                "waiting_keys": data_key.waiting_keys,
+                "error": data_key.error,
+            })
+        })
+        .collect();
+    let sealers = app.custody.sealers();
+    let configured: Vec<Value> =
+        sealers.iter().map(|sealer| json!({"kind": sealer.kind(), "master": sealer.master()})).collect();
+    Ok(Json(json!({"in_use": sealers.in_use().kind(), "sealers": configured, "data": data})).into_response())
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Make {
+    #[serde(default)]
+    sealer: Option<String>,
+}
+
+pub(crate) async fn make(
+    State(shared): State<Arc<Shared>>,
+    admin: Admin,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let _turn = key_turn(&shared).await?;
+    let body = read_names(request).await?;
+    let asked = if body.is_empty() { Make::default() } else { understand(&body, "{\"sealer\": kind or absent}")? };
+    let app = &shared.app;
+    let configured: Vec<&str> = app.custody.sealers().iter().map(|sealer| sealer.kind()).collect();
+    if let Some(kind) = asked.sealer.as_deref().filter(|kind| !configured.contains(kind)) {
+        let kinds = configured.join(", ");
+        return Err(ApiError::BadRequest(format!("sealer: {kind:?} is not configured on this node, only {kinds}")));
+    }
+    app.cluster.barrier(BARRIER_DEADLINE).await?;
+    let made = key_import::add_data_key(&app.cluster, &app.custody, asked.sealer.as_deref()).await;
+    let (outcome, reason) = match &made {
+        Ok(id) => (audit::Outcome::Done, format!("data key {}", hex::encode(id))),
+        Err(why) => (audit::Outcome::Failed, why.clone()),
+    };
+    record(&admin.actor, audit::Operation::DataKeyAdd, outcome, &reason);
+    let id = made.map_err(|why| ApiError::Unavailable(format!("no data key could be made: {why}")))?;
+    Ok(Json(json!({"id": hex::encode(id)})).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remove {
+    ids: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Removed {
+    id: String,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+pub(crate) async fn remove(
+    State(shared): State<Arc<Shared>>,
+    admin: Admin,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let _turn = key_turn(&shared).await?;
+    let Remove { ids } = understand(&read_names(request).await?, "{\"ids\": [\"..\", ..]}")?;
+    if ids.len() > REMOVED_MAX {
+        return Err(ApiError::BadRequest(format!("ids: {} items, more than {REMOVED_MAX}", ids.len())));
+    }
+    let ids: Vec<[u8; 16]> = ids.iter().map(|text| id("ids", text)).collect::<Result<_, _>>()?;
+    let cluster = &shared.app.cluster;
+    cluster.barrier(BARRIER_DEADLINE).await?;
+    let held: Vec<bool> = cluster.read(|state| ids.iter().map(|id| state.data_key(id).is_some()).collect());
+    let commands = ids.iter().map(|id| Command::RemoveDataKey(*id)).collect();
+    let outcomes = cluster.propose(commands, BATCH_DEADLINE).await.map_err(|why| {
+        let why = format!("whether all data keys are removed is not known, repeat the call: {}", with_causes(&why));
+        record(&admin.actor, audit::Operation::DataKeyRemove, audit::Outcome::Failed, &why);
+        ApiError::Unavailable(why)
+    })?;
+    let removed = ids.iter().zip(held).zip(&outcomes).map(|((id, was_held), outcome)| removed(*id, was_held, outcome));
+    let removed: Vec<Removed> = removed.collect();
+    for line in &removed {
+        let done = line.status == "removed";
+        let outcome = if done { audit::Outcome::Done } else { audit::Outcome::Unchanged };
+        let reason = format!("data key {}: {}", line.id, line.message.as_deref().unwrap_or(line.status));
+        record(&admin.actor, audit::Operation::DataKeyRemove, outcome, &reason);
+    }
+    Ok(Json(json!({ "data": removed })).into_response())
+}
+
+/// As with deletions of keys: what counts is whether it was held before the call.
+fn removed(id: [u8; 16], was_held_before: bool, outcome: &Outcome) -> Removed {
+    let (status, message) = match outcome {
+        Outcome::DataKeyRemoved { was_held } if *was_held || was_held_before => ("removed", None),
+        Outcome::DataKeyRemoved { .. } => ("not_found", None),
+        Outcome::Rejected(rejection @ Rejection::DataKeyInUse { .. }) => ("in_use", Some(rejection.to_string())),
+        Outcome::Rejected(rejection) => ("error", Some(rejection.to_string())),
+        Outcome::Initialised
+        | Outcome::Judged(_)
+        | Outcome::DataKeyHeld
+        | Outcome::KeyImported { .. }
+        | Outcome::HistoryMerged { .. }
+        | Outcome::HighWatermarkSet
+        | Outcome::PolicyRenewed(_)
+        | Outcome::KeyDeleted { .. }
+        | Outcome::Resealed { .. } => ("error", Some("the cluster answered another question".to_owned())),
+    };
+    Removed { id: hex::encode(id), status, message }
+}
+
+fn record(actor: &Actor, operation: audit::Operation, outcome: audit::Outcome, reason: &str) {
+    audit::record(&audit::Event { actor, operation, key: None, outcome, reason });
+}

@@ -1,0 +1,155 @@
+//! The one place through which every action on keys, and every refused attempt at one, is recorded.
+//!
+//! In: an [`Event`]. Out: a count, and one structured log line with the target `audit`; the line carries the time, who, from where,
+//! what, on which key, and what became of it. Deliberately absent: secrets, tokens and bodies, which no field can hold;
+//! and where lines go, which the configuration of the log decides.
+
+use crate::metrics;
+use crate::quiet::Budgeted;
+use consigner_gate::Peer;
+use consigner_rules::PublicKey;
+use std::net::SocketAddr;
+
+/// The target of audit lines, for filters.
+pub const TARGET: &str = "audit";
+
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// Common name of the certificate, `token` for who proved itself by the token alone, `node` for the node itself.
+    pub identity: String,
+    /// Where the call came from; `None` for the node itself.
+    pub address: Option<SocketAddr>,
+}
+
+impl Actor {
+    /// The node itself: a watched key source, a reload.
+    #[must_use]
+    pub fn node() -> Self {
+        Self { identity: "node".to_owned(), address: None }
+    }
+
+    /// The caller of a request.
+    #[must_use]
+    pub fn peer(peer: &Peer) -> Self {
+        Self { identity: peer.name(), address: Some(peer.addr) }
+    }
+}
+
+/// What was done, or tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A validator key was to be added.
+    KeyImport,
+    /// A validator key was to be disabled on all nodes.
+    KeyDelete,
+    /// Signing history left the cluster.
+    HistoryExport,
+    /// Signing history was merged.
+    HistoryImport,
+    /// A data key was to be added.
+    DataKeyAdd,
+    /// A data key was to be removed.
+    DataKeyRemove,
+    /// Keys were to be sealed under another data key.
+    Rewrap,
+    /// Key sources were to be read again.
+    Reload,
+    /// A cluster was made.
+    ClusterInit,
+    /// A call of the key manager API was not admitted.
+    KeyManagerAccess,
+    /// An operator's call was not admitted.
+    AdminAccess,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Done,
+    /// There was nothing to do: held already, removed already, unknown.
+    Unchanged,
+    /// The caller may not.
+    Refused,
+    /// It could not be done, or nobody knows whether it was.
+    Failed,
+}
+
+/// One line of the audit.
+#[derive(Debug, Clone)]
+pub struct Event<'a> {
+    /// Who.
+    pub actor: &'a Actor,
+    /// What.
+    pub operation: Operation,
+    /// On which validator's key, if it is about one.
+    pub key: Option<&'a PublicKey>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why, how many, which data key: for people. Never a secret.
+    pub reason: &'a str,
+}
+
+/// Records an event.
+pub fn record(event: &Event<'_>) {
+    metrics::audited(event.operation.name(), event.outcome.name());
+    write(event);
+}
+
+/// Records an event that a stranger can cause at will: counted always, written within a budget.
+pub(crate) fn record_within(budget: &Budgeted, event: &Event<'_>) {
+    metrics::audited(event.operation.name(), event.outcome.name());
+    if budget.may_write() {
+        write(event);
+    }
+}
+
+fn write(event: &Event<'_>) {
+    let Event { actor, operation, key, outcome, reason } = event;
+    let identity = actor.identity.as_str();
+    let address = actor.address.map(tracing::field::display);
+    let key = key.map(tracing::field::display);
+    let (operation, word) = (operation.name(), outcome.name());
+    match outcome {
+        Outcome::Done | Outcome::Unchanged => {
+            tracing::info!(target: TARGET, identity, address, operation, key, outcome = word, reason, "audit");
+        }
+        Outcome::Refused | Outcome::Failed => {
+            tracing::warn!(target: TARGET, identity, address, operation, key, outcome = word, reason, "audit");
+        }
+    }
+}
+
+impl Operation {
+    /// As it stands in the line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::KeyImport => "key_import",
+            Self::KeyDelete => "key_delete",
+            Self::HistoryExport => "history_export",
+            Self::HistoryImport => "history_import",
+            Self::DataKeyAdd => "data_key_add",
+            Self::DataKeyRemove => "data_key_remove",
+            Self::Rewrap => "rewrap",
+            Self::Reload => "reload",
+            Self::ClusterInit => "cluster_init",
+            Self::KeyManagerAccess => "keymanager_access",
+            Self::AdminAccess => "admin_access",
+        }
+    }
+}
+
+impl Outcome {
+    /// As it stands in the line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}

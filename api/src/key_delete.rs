@@ -1,0 +1,226 @@
+//! Keys are disabled on all nodes; then, and only then, what they signed is exported.
+//!
+//! ```text
+//! Command::DeleteKey per key -> every member applied it, its signing calls ended, or its lease ran out -> export
+//! ```
+//! In: public keys. Out: one status per key in the order asked, and the minimal interchange (EIP-3076) of those that
+//! were deleted or not active. History is kept for ever, so a second call returns it again. Deliberately absent: an
+//! answer before every node has stopped signing with the keys (invariant S6): the call then fails and is repeated.
+
+use crate::audit::{self, Actor};
+use crate::error::{ApiError, with_causes};
+use crate::eth2::BARRIER_DEADLINE;
+use crate::key_import::{BATCH_DEADLINE, held_of};
+use crate::keymanager::{DELETE_SETTLE, note_unreached};
+use crate::offload::compute;
+use consigner_raft::Cluster;
+use consigner_rules::command::KeyDeletion;
+use consigner_rules::interchange::Interchange;
+use consigner_rules::{Command, HistoryImport, Outcome, PublicKey};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Deletions proposed at one time: about 60 bytes each.
+const BATCH: usize = 1000;
+
+/// The answer to a deletion.
+#[derive(Debug, Serialize)]
+pub(crate) struct Deletion {
+    data: Vec<Line>,
+    slashing_protection: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Line {
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Deleted,
+    NotActive,
+    NotFound,
+    Error,
+}
+
+/// Deletes keys.
+///
+/// # Errors
+/// 503 while it is not certain that no node signs with them any more; the call is repeated then.
+pub(crate) async fn delete(cluster: &Cluster, actor: &Actor, keys: Vec<PublicKey>) -> Result<Deletion, ApiError> {
+    // What was imported before this call must count as held, also if it was through another node.
+    cluster.barrier(BARRIER_DEADLINE).await?;
+    let root = cluster.read(|state| state.identity().map(|identity| identity.genesis_validators_root));
+    let root = root.ok_or_else(|| ApiError::Unavailable("the cluster is not initialised yet".to_owned()))?;
+    let found = disable(cluster, actor, &keys).await?;
+    if !keys.is_empty() {
+        settle(cluster, actor, &found).await?;
+    }
+    let told: BTreeSet<PublicKey> =
+        found.iter().filter(|(_, line)| line.status.has_history()).map(|(key, _)| *key).collect();
+    let histories: Vec<HistoryImport> =
+        cluster.read(|state| state.histories().filter(|history| told.contains(&history.public_key)).collect());
+    let signed: BTreeSet<PublicKey> = histories.iter().filter(|history| says(history)).map(|h| h.public_key).collect();
+    let data = lines(&keys, &found, &signed);
+    record(actor, &found);
+    let slashing_protection = compute(move || Interchange::minimal(root, histories).to_json()).await?;
+    Ok(Deletion { data, slashing_protection })
+}
+
+/// Disables the keys in the replicated state; what was found of each.
+async fn disable(cluster: &Cluster, actor: &Actor, keys: &[PublicKey]) -> Result<BTreeMap<PublicKey, Line>, ApiError> {
+    let unique: Vec<PublicKey> = keys.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let held = held_of(cluster, &unique);
+    let mut found = BTreeMap::new();
+    for batch in unique.chunks(BATCH) {
+        let commands = batch.iter().map(|key| Command::DeleteKey(*key)).collect();
+        let outcomes = cluster.propose(commands, BATCH_DEADLINE).await.map_err(|why| {
+            let why = format!("whether all keys are disabled is not known, repeat the call: {}", with_causes(&why));
+            failed(actor, &unique, &why);
+            ApiError::Unavailable(why)
+        })?;
+        found.extend(batch.iter().zip(&outcomes).map(|(key, outcome)| (*key, judged(outcome, held.contains(key)))));
+    }
+    Ok(found)
+}
+
+/// Waits until no node signs with the keys any more.
+async fn settle(cluster: &Cluster, actor: &Actor, found: &BTreeMap<PublicKey, Line>) -> Result<(), ApiError> {
+    match cluster.settle_strictly(DELETE_SETTLE).await {
+        Ok(settlement) => {
+            note_unreached(&settlement.unreached, "deletion");
+            Ok(())
+        }
+        Err(why) => {
+            let why = format!(
+                "the keys are disabled in the cluster, but not every node has confirmed that it stopped signing with \
+                 them; repeat the call to be certain before they sign elsewhere: {why}"
+            );
+            failed(actor, &found.keys().copied().collect::<Vec<_>>(), &why);
+            Err(ApiError::Unavailable(why))
+        }
+    }
+}
+
+/// A batch may have been proposed again after its first answer was lost, and finds nothing any more: what counts is
+/// whether the key was held before the call.
+fn judged(outcome: &Outcome, was_held: bool) -> Line {
+    let status = match outcome {
+        Outcome::KeyDeleted { status: KeyDeletion::Deleted, .. } => Status::Deleted,
+        Outcome::KeyDeleted { status: KeyDeletion::NotActive | KeyDeletion::NotFound, .. } if was_held => {
+            Status::Deleted
+        }
+        Outcome::KeyDeleted { status: KeyDeletion::NotActive, .. } => Status::NotActive,
+        Outcome::KeyDeleted { status: KeyDeletion::NotFound, .. } => Status::NotFound,
+        Outcome::Rejected(rejection) => {
+            return Line { status: Status::Error, message: Some(rejection.to_string()) };
+        }
+        Outcome::Initialised
+        | Outcome::Judged(_)
+        | Outcome::DataKeyHeld
+        | Outcome::KeyImported { .. }
+        | Outcome::HistoryMerged { .. }
+        | Outcome::HighWatermarkSet
+        | Outcome::PolicyRenewed(_)
+        | Outcome::Resealed { .. }
+        | Outcome::DataKeyRemoved { .. } => {
+            let message = Some("the cluster answered another question".to_owned());
+            return Line { status: Status::Error, message };
+        }
+    };
+    Line { status, message: None }
+}
+
+/// One line per key in the order asked. A key that is named twice is gone when its second turn comes.
+fn lines(keys: &[PublicKey], found: &BTreeMap<PublicKey, Line>, signed: &BTreeSet<PublicKey>) -> Vec<Line> {
+    let mut seen = BTreeSet::new();
+    let line = |key: &PublicKey| {
+        let line = found.get(key).cloned().unwrap_or(Line { status: Status::Error, message: None });
+        if seen.insert(*key) || line.status != Status::Deleted {
+            return line;
+        }
+        let status = if signed.contains(key) { Status::NotActive } else { Status::NotFound };
+        Line { status, message: None }
+    };
+    keys.iter().map(line).collect()
+}
+
+const fn says(history: &HistoryImport) -> bool {
+    history.block.is_some() || history.attestation.is_some()
+}
+
+fn record(actor: &Actor, found: &BTreeMap<PublicKey, Line>) {
+    for (key, line) in found {
+        let (outcome, reason) = match line.status {
+            Status::Deleted => (audit::Outcome::Done, "disabled on all nodes; history exported"),
+            Status::NotActive => (audit::Outcome::Unchanged, "not active; history exported"),
+            Status::NotFound => (audit::Outcome::Unchanged, "not found"),
+            Status::Error => (audit::Outcome::Failed, line.message.as_deref().unwrap_or_default()),
+        };
+        audit::record(&audit::Event { actor, operation: audit::Operation::KeyDelete, key: Some(key), outcome, reason });
+    }
+}
+
+fn failed(actor: &Actor, keys: &[PublicKey], reason: &str) {
+    for key in keys {
+        audit::record(&audit::Event {
+            actor,
+            operation: audit::Operation::KeyDelete,
+            key: Some(key),
+            outcome: audit::Outcome::Failed,
+            reason,
+        });
+    }
+}
+
+impl Status {
+    /// "Slashing protection data must only be returned for keys .. for which a `deleted` or `not_active` status is
+    /// returned."
+    const fn has_history(self) -> bool {
+        match self {
+            Self::Deleted | Self::NotActive => true,
+            Self::NotFound | Self::Error => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: PublicKey = PublicKey([1; 48]);
+
+    #[test]
+    fn a_key_that_was_held_before_the_call_is_deleted_whatever_a_repeated_batch_finds() {
+        for (found, was_held, status) in [
+            (KeyDeletion::Deleted, true, Status::Deleted),
+            (KeyDeletion::NotActive, true, Status::Deleted),
+            (KeyDeletion::NotFound, true, Status::Deleted),
+            (KeyDeletion::Deleted, false, Status::Deleted),
+            (KeyDeletion::NotActive, false, Status::NotActive),
+            (KeyDeletion::NotFound, false, Status::NotFound),
+        ] {
+            let line = judged(&Outcome::KeyDeleted { public_key: KEY, status: found }, was_held);
+            assert_eq!(line, Line { status, message: None }, "{found:?} {was_held}");
+        }
+        assert_eq!(judged(&Outcome::DataKeyHeld, true).status, Status::Error);
+    }
+
+    #[test]
+    fn the_second_mention_of_a_key_finds_it_gone() {
+        let other = PublicKey([2; 48]);
+        let line = |status| Line { status, message: None };
+        let found = BTreeMap::from([(KEY, line(Status::Deleted)), (other, line(Status::NotActive))]);
+        let told = |signed: &[PublicKey]| {
+            lines(&[KEY, other, KEY, other], &found, &signed.iter().copied().collect())
+                .into_iter()
+                .map(|line| line.status)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[KEY, other]), [Status::Deleted, Status::NotActive, Status::NotActive, Status::NotActive]);
+        assert_eq!(told(&[other]), [Status::Deleted, Status::NotActive, Status::NotFound, Status::NotActive]);
+    }
+}

@@ -1,0 +1,261 @@
+//! From plain secrets to keys of the cluster: sealed here, each proposed together with what it signed elsewhere.
+//!
+//! ```text
+//! secret -> custody.seal (blocking thread) -> Command::ImportKey{sealed, history} -> imported | duplicate | why not
+//! ```
+//! In: secrets, with the history of each if it is known. Out: one result per secret, in their order. Used by the key
+//! manager API, by `/admin/v1/keys/import` and by the watched sources of a node. Repeating a call is harmless.
+//! Deliberately absent: where secrets come from, and the wait until every member holds the keys
+//! ([`Cluster::settle`]), which is the acknowledgement's and not the import's.
+
+use crate::error::with_causes;
+use crate::eth2::BARRIER_DEADLINE;
+use consigner_keys::{Custody, SecretKey};
+use consigner_raft::Cluster;
+use consigner_rules::command::{DataKey, SealedKey};
+use consigner_rules::{Command, HistoryImport, Outcome, PublicKey};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Keys sealed and proposed at one time: about 400 bytes each with their history, so a batch stays far below the bound
+/// of an entry and lets intents to sign pass between two batches.
+pub(crate) const BATCH: usize = 200;
+
+/// For one batch, an election included.
+pub(crate) const BATCH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What became of one secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportResult {
+    /// The validator.
+    pub public_key: PublicKey,
+    /// Whether the cluster holds its key.
+    pub status: ImportStatus,
+}
+
+/// Whether the cluster holds a key after its import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImportStatus {
+    /// It does, and did not before.
+    Imported,
+    /// It did before; the history that came with it was merged.
+    Duplicate,
+    /// Not as far as is known; the import may be repeated.
+    Failed(String),
+}
+
+/// A secret on its way into the cluster.
+pub(crate) struct Candidate {
+    pub(crate) public_key: PublicKey,
+    pub(crate) secret: SecretKey,
+    pub(crate) history: Option<HistoryImport>,
+}
+
+/// Imports secrets, each with the history that belongs to it; one result per secret, in order.
+///
+/// Keys are sealed under the current data key of the sealer in use; if there is none, one is made. The results speak of
+/// the replicated state: nodes may still be opening the keys.
+pub async fn import_secrets(
+    cluster: &Cluster,
+    custody: &Arc<Custody>,
+    secrets: Vec<(SecretKey, Option<HistoryImport>)>,
+) -> Vec<ImportResult> {
+    // Deriving a public key takes 100 us.
+    let candidates = tokio::task::spawn_blocking(move || {
+        let candidate =
+            |(secret, history): (SecretKey, _)| Candidate { public_key: secret.public_key(), secret, history };
+        secrets.into_iter().map(candidate).collect::<Vec<_>>()
+    });
+    match candidates.await {
+        Ok(candidates) => import(cluster, custody, candidates).await,
+        Err(panic) => {
+            tracing::error!(error = %panic, "deriving public keys panicked");
+            Vec::new()
+        }
+    }
+}
+
+/// As [`import_secrets`], with the public keys at hand.
+pub(crate) async fn import(cluster: &Cluster, custody: &Arc<Custody>, candidates: Vec<Candidate>) -> Vec<ImportResult> {
+    let names: Vec<PublicKey> = candidates.iter().map(|candidate| candidate.public_key).collect();
+    let all_failed = |why: String| names.iter().map(|name| failed(*name, why.clone())).collect();
+    // What was acknowledged before this call must count as held, also if it was imported through another node.
+    if let Err(why) = cluster.barrier(BARRIER_DEADLINE).await {
+        return all_failed(why.to_string());
+    }
+    let mut held = held_of(cluster, &names);
+    let data_key = match current_data_key(cluster, custody).await {
+        Ok(data_key) => data_key,
+        Err(why) => return all_failed(why),
+    };
+    let mut results = Vec::with_capacity(names.len());
+    let mut stopped: Option<String> = None;
+    let mut candidates = candidates.into_iter().peekable();
+    while candidates.peek().is_some() {
+        let batch: Vec<Candidate> = candidates.by_ref().take(BATCH).collect();
+        if let Some(why) = &stopped {
+            results.extend(batch.iter().map(|candidate| failed(candidate.public_key, why.clone())));
+            continue;
+        }
+        let sealed = seal_all(custody, data_key, batch).await;
+        stopped = propose(cluster, sealed, &mut held, &mut results).await.err();
+    }
+    results
+}
+
+/// A key on its way, or why it is not.
+type Sealed = (PublicKey, Result<(SealedKey, Option<HistoryImport>), String>);
+
+async fn seal_all(custody: &Arc<Custody>, data_key: [u8; 16], batch: Vec<Candidate>) -> Vec<Sealed> {
+    let names: Vec<PublicKey> = batch.iter().map(|candidate| candidate.public_key).collect();
+    let custody = Arc::clone(custody);
+    let sealing = tokio::task::spawn_blocking(move || {
+        let seal = |Candidate { public_key, secret, history }| {
+            let sealed = custody.seal(&data_key, &secret).map_err(|why| with_causes(&why));
+            (public_key, sealed.map(|sealed| (sealed, history)))
+        };
+        batch.into_iter().map(seal).collect()
+    });
+    sealing.await.unwrap_or_else(|panic| {
+        tracing::error!(error = %panic, "sealing keys panicked");
+        names.into_iter().map(|name| (name, Err("it could not be sealed; the log has the reason".to_owned()))).collect()
+    })
+}
+
+/// Proposes one batch. Afterwards `held` names its keys, so that a second copy of a secret is a duplicate.
+async fn propose(
+    cluster: &Cluster,
+    batch: Vec<Sealed>,
+    held: &mut BTreeSet<PublicKey>,
+    results: &mut Vec<ImportResult>,
+) -> Result<(), String> {
+    let sound = batch.iter().filter_map(|(_, sealed)| sealed.as_ref().ok());
+    let commands: Vec<Command> = sound
+        .map(|(sealed, history)| Command::ImportKey { sealed: sealed.clone(), history: history.clone() })
+        .collect();
+    let (mut outcomes, error) = match cluster.propose(commands, BATCH_DEADLINE).await {
+        Ok(outcomes) => (outcomes.into_iter(), None),
+        Err(why) => {
+            let why = format!("not known to be imported, import it again: {}", with_causes(&why));
+            (Vec::new().into_iter(), Some(why))
+        }
+    };
+    for (public_key, sealed) in batch {
+        let status = match (sealed, &error) {
+            (Err(why), _) => ImportStatus::Failed(why),
+            (Ok(_), Some(why)) => ImportStatus::Failed(why.clone()),
+            (Ok(_), None) => judged(outcomes.next().as_ref(), held.contains(&public_key)),
+        };
+        if !matches!(status, ImportStatus::Failed(_)) {
+            held.insert(public_key);
+        }
+        results.push(ImportResult { public_key, status });
+    }
+    error.map_or(Ok(()), Err)
+}
+
+/// A batch may have been proposed again after its first answer was lost, and is then full of duplicates of itself:
+/// what counts is whether the key was held before the call.
+fn judged(outcome: Option<&Outcome>, was_held: bool) -> ImportStatus {
+    match outcome {
+        Some(Outcome::KeyImported { .. }) if was_held => ImportStatus::Duplicate,
+        Some(Outcome::KeyImported { .. }) => ImportStatus::Imported,
+        Some(Outcome::Rejected(rejection)) => ImportStatus::Failed(rejection.to_string()),
+        Some(
+            Outcome::Initialised
+            | Outcome::Judged(_)
+            | Outcome::DataKeyHeld
+            | Outcome::HistoryMerged { .. }
+            | Outcome::HighWatermarkSet
+            | Outcome::PolicyRenewed(_)
+            | Outcome::KeyDeleted { .. }
+            | Outcome::Resealed { .. }
+            | Outcome::DataKeyRemoved { .. },
+        )
+        | None => ImportStatus::Failed("the cluster answered another question".to_owned()),
+    }
+}
+
+/// Which of these keys the state holds.
+pub(crate) fn held_of(cluster: &Cluster, names: &[PublicKey]) -> BTreeSet<PublicKey> {
+    cluster.read(|state| {
+        let held = |name: &&PublicKey| state.validator(name).is_some_and(|known| known.key.is_some());
+        names.iter().filter(held).copied().collect()
+    })
+}
+
+/// A data key of the state that is wrapped by the sealer in use under its current master key, open here; a new one if
+/// there is none.
+async fn current_data_key(cluster: &Cluster, custody: &Arc<Custody>) -> Result<[u8; 16], String> {
+    let sealer = custody.sealers().in_use();
+    let candidates: Vec<DataKey> = cluster.read(|state| {
+        let current = |data_key: &&DataKey| data_key.sealer == sealer.kind() && sealer.is_current(data_key);
+        state.data_keys().filter(current).cloned().collect()
+    });
+    if let Some(open) = candidates.iter().find(|data_key| custody.is_open(&data_key.id)) {
+        return Ok(open.id);
+    }
+    for data_key in &candidates {
+        match custody.open_data_key(data_key).await {
+            Ok(()) => return Ok(data_key.id),
+            Err(error) => tracing::warn!(error = with_causes(&error), "a data key cannot be opened for an import"),
+        }
+    }
+    add_data_key(cluster, custody, None).await
+}
+
+/// Makes a data key by the sealer of a kind (or the one in use) and adds it to the state; its id.
+///
+/// # Errors
+/// What the sealer or the cluster said.
+pub(crate) async fn add_data_key(
+    cluster: &Cluster,
+    custody: &Arc<Custody>,
+    kind: Option<&str>,
+) -> Result<[u8; 16], String> {
+    let data_key = custody.generate_data_key(kind).await.map_err(|why| with_causes(&why))?;
+    let id = data_key.id;
+    let outcomes = cluster.propose(vec![Command::AddDataKey(data_key)], BATCH_DEADLINE).await;
+    match outcomes.map_err(|why| with_causes(&why))?.first() {
+        Some(Outcome::DataKeyHeld) => Ok(id),
+        other => Err(other.and_then(rejection).unwrap_or_else(|| "the cluster answered another question".to_owned())),
+    }
+}
+
+/// Why a command changed nothing, if it was rejected.
+pub(crate) fn rejection(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Rejected(rejection) => Some(rejection.to_string()),
+        Outcome::Initialised
+        | Outcome::Judged(_)
+        | Outcome::DataKeyHeld
+        | Outcome::KeyImported { .. }
+        | Outcome::HistoryMerged { .. }
+        | Outcome::HighWatermarkSet
+        | Outcome::PolicyRenewed(_)
+        | Outcome::KeyDeleted { .. }
+        | Outcome::Resealed { .. }
+        | Outcome::DataKeyRemoved { .. } => None,
+    }
+}
+
+const fn failed(public_key: PublicKey, why: String) -> ImportResult {
+    ImportResult { public_key, status: ImportStatus::Failed(why) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_is_whether_the_key_was_held_before_the_call() {
+        let outcome = |duplicate| Outcome::KeyImported { public_key: PublicKey([1; 48]), duplicate };
+        for duplicate in [false, true] {
+            assert_eq!(judged(Some(&outcome(duplicate)), false), ImportStatus::Imported);
+            assert_eq!(judged(Some(&outcome(duplicate)), true), ImportStatus::Duplicate);
+        }
+        assert!(matches!(judged(None, false), ImportStatus::Failed(_)));
+        assert!(matches!(judged(Some(&Outcome::DataKeyHeld), true), ImportStatus::Failed(_)));
+    }
+}

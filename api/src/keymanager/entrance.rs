@@ -1,0 +1,142 @@
+//! Who may call the key manager API: an extractor that succeeds only for a proven caller within its rate.
+//!
+//! In: the [`Peer`] that `gate` put into the extensions, the `Authorization` header. Out: [`Manager`], or 401, 403,
+//! 404, 429 and an audit line. Deliberately absent: permissions per key; the API is all or nothing.
+//!
+//! | port | client certificate | token |
+//! |---|---|---|
+//! | API port | an administrator's | on top, if configured |
+//! | own listener, certificates required | an administrator's | on top, if configured |
+//! | own listener, certificates optional | names the caller, if shown | required |
+
+use super::rate::{Buckets, RateLimit};
+use super::token::{Shown, TokenHash, shown};
+use crate::admission::{NO_ADMIN, is_admin, named};
+use crate::app::Shared;
+use crate::audit::{self, Actor};
+use crate::error::ApiError;
+use axum::extract::FromRequestParts;
+use consigner_gate::{HostAllowlist, Peer};
+use http::request::Parts;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What the 404 of a node without the API says.
+const DISABLED: &str = "the key manager API is not served here: set keymanager.enabled to true, and without \
+                        keymanager.listen it answers on this port to administrators; with it, ask that listener";
+
+/// The key manager API on the API port, where every caller shows a certificate.
+#[derive(Debug, Clone, Default)]
+pub struct KeyManagerPolicy {
+    /// Asked for on top of an administrator's certificate, if set.
+    pub token: Option<TokenHash>,
+    /// How often one caller may call.
+    pub rate: RateLimit,
+}
+
+/// The key manager API on a listener of its own.
+#[derive(Debug, Clone)]
+pub struct KeyManagerDoor {
+    /// Which hosts a request may name there.
+    pub hosts: HostAllowlist,
+    /// What a caller must show.
+    pub proof: KeyManagerProof,
+    /// How often one caller may call.
+    pub rate: RateLimit,
+}
+
+/// What a caller of the key manager API must show.
+#[derive(Debug, Clone)]
+pub enum KeyManagerProof {
+    /// An administrator's certificate, and the token on top if there is one.
+    AdminCertificate {
+        /// The token.
+        token: Option<TokenHash>,
+    },
+    /// The token. For a listener whose client certificate is optional; one that is shown only names the caller.
+    Token(TokenHash),
+}
+
+/// Whether and how the API is entered through one port.
+#[derive(Debug)]
+pub(crate) enum Entrance {
+    /// Not at all.
+    Closed,
+    /// By a proof.
+    Open {
+        /// The proof.
+        proof: KeyManagerProof,
+        /// The calls that each caller has left.
+        buckets: Buckets,
+    },
+}
+
+impl Entrance {
+    pub(crate) fn of_api_port(policy: Option<&KeyManagerPolicy>) -> Self {
+        let Some(KeyManagerPolicy { token, rate }) = policy else { return Self::Closed };
+        Self::Open { proof: KeyManagerProof::AdminCertificate { token: token.clone() }, buckets: Buckets::new(*rate) }
+    }
+
+    pub(crate) fn of_own_door(proof: KeyManagerProof, rate: RateLimit) -> Self {
+        Self::Open { proof, buckets: Buckets::new(rate) }
+    }
+}
+
+/// A caller that may manage keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Manager {
+    /// For the audit.
+    pub(crate) actor: Actor,
+}
+
+impl FromRequestParts<Arc<Shared>> for Manager {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, ApiError> {
+        let Entrance::Open { proof, buckets } = &shared.entrance else { return Err(ApiError::NotOffered(DISABLED)) };
+        let Some(peer) = parts.extensions.get::<Peer>() else {
+            return Err(ApiError::Forbidden("the caller is not known"));
+        };
+        let actor = actor(peer);
+        // Before any proof, so that guessing tokens is slow; a certificate is proven already.
+        let caller = named(peer).map_or_else(|| peer.addr.ip().to_string(), ToOwned::to_owned);
+        let refused = match buckets.take(&caller, Instant::now()) {
+            Err(seconds) => ApiError::TooMany { seconds },
+            Ok(()) => match prove(parts, peer, proof, shared) {
+                Ok(()) => return Ok(Self { actor }),
+                Err(error) => error,
+            },
+        };
+        let event = audit::Event {
+            actor: &actor,
+            operation: audit::Operation::KeyManagerAccess,
+            key: None,
+            outcome: audit::Outcome::Refused,
+            reason: &format!("{} {}: {}", parts.method, parts.uri.path(), refused.sentence()),
+        };
+        audit::record_within(&shared.lines.refused_access, &event);
+        Err(refused)
+    }
+}
+
+fn actor(peer: &Peer) -> Actor {
+    let identity = if peer.certificate.is_some() { peer.name() } else { "token".to_owned() };
+    Actor { identity, address: Some(peer.addr) }
+}
+
+fn prove(parts: &Parts, peer: &Peer, proof: &KeyManagerProof, shared: &Shared) -> Result<(), ApiError> {
+    let token = match proof {
+        KeyManagerProof::AdminCertificate { token } => {
+            if !is_admin(&shared.app, peer) {
+                return Err(ApiError::Forbidden(NO_ADMIN));
+            }
+            token.as_ref()
+        }
+        KeyManagerProof::Token(token) => Some(token),
+    };
+    match token.map(|token| shown(&parts.headers, token)) {
+        None | Some(Shown::Right) => Ok(()),
+        Some(Shown::Nothing) => Err(ApiError::Unauthorized("a bearer token is required: Authorization: Bearer ..")),
+        Some(Shown::Wrong) => Err(ApiError::Unauthorized("this is not the token of this node")),
+    }
+}

@@ -1,0 +1,153 @@
+//! `POST /eth/v1/keystores`: keystores become keys of the cluster, each together with what it signed elsewhere.
+//!
+//! In: `{"keystores": [".."], "passwords": [".."], "slashing_protection": ".."}`. Out: `imported`, `duplicate` or
+//! `error` per keystore, in order, once every member in contact holds the keys. A history that is malformed or for
+//! another chain refuses the whole call before anything is imported; a keystore that does not open concerns itself
+//! only. Repeating a call that broke off is harmless and skips what is held already.
+
+use super::import::{
+    Histories, Line, Status, acknowledge, genesis_root, histories, line, record, status, with_history,
+};
+use super::{KEY_BODY, Manager, SharedState, key_turn};
+use crate::app::App;
+use crate::audit::Actor;
+use crate::error::{ApiError, with_causes};
+use crate::eth2::BARRIER_DEADLINE;
+use crate::json::Json;
+use crate::key_import::{self, BATCH_DEADLINE, held_of};
+use crate::offload::compute;
+use crate::secrets::{self, SecretText, understand};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use consigner_keys::SecretKey;
+use consigner_keys::keystore::{Keystore, Password};
+use consigner_raft::Cluster;
+use consigner_rules::{Command, PublicKey, Root};
+use futures::future::join_all;
+use serde::Deserialize;
+use serde_json::json;
+
+/// Keystores decrypted before their keys are imported: a call that breaks off in the middle has done that much, and its
+/// repetition skips them. With scrypt a chunk takes half a minute on two cores.
+const CHUNK: usize = 64;
+
+/// What is asked for, as it is said in a refusal.
+const SHAPE: &str = "{\"keystores\": [\"..\"], \"passwords\": [\"..\"], \"slashing_protection\": \"..\" or absent}";
+
+#[derive(Deserialize)]
+struct Import {
+    keystores: Vec<String>,
+    passwords: Vec<SecretText>,
+    #[serde(default)]
+    slashing_protection: Option<String>,
+}
+
+pub(crate) async fn post(State(shared): SharedState, manager: Manager, request: Request) -> Result<Response, ApiError> {
+    let _turn = key_turn(&shared).await?;
+    let body = secrets::read(request, KEY_BODY).await?;
+    let root = genesis_root(&shared)?;
+    let (wanted, histories) = compute(move || understood(&body, &root)).await??;
+    shared.app.cluster.barrier(BARRIER_DEADLINE).await?;
+    let mut lines = Vec::with_capacity(wanted.len());
+    let mut wanted = wanted.into_iter().peekable();
+    while wanted.peek().is_some() {
+        let chunk = wanted.by_ref().take(CHUNK).collect();
+        lines.extend(import(&shared.app, chunk, &histories, &manager.actor).await?);
+    }
+    acknowledge(&shared.app.cluster, &lines).await?;
+    // The specification's items have no key.
+    lines.iter_mut().for_each(|line| line.pubkey = None);
+    Ok(Json(json!({ "data": lines })).into_response())
+}
+
+/// A keystore and what should open it.
+type Wanted = (String, SecretText);
+
+fn understood(body: &[u8], root: &Root) -> Result<(Vec<Wanted>, Histories), ApiError> {
+    let Import { keystores, passwords, slashing_protection } = understand(body, SHAPE)?;
+    let (texts, words) = (keystores.len(), passwords.len());
+    if texts != words {
+        return Err(ApiError::BadRequest(format!(
+            "keystores and passwords: {texts} and {words} items; passwords[i] must unlock keystores[i]"
+        )));
+    }
+    let histories = histories(slashing_protection.as_deref(), root)?;
+    Ok((keystores.into_iter().zip(passwords).collect(), histories))
+}
+
+/// What became of one keystore before its key can be imported.
+enum Opened {
+    /// Its key is held already: nothing to decrypt.
+    Held(PublicKey),
+    Secret(SecretKey),
+    Failed(String),
+}
+
+/// Imports one chunk; one line per keystore, in order.
+async fn import(app: &App, chunk: Vec<Wanted>, histories: &Histories, actor: &Actor) -> Result<Vec<Line>, ApiError> {
+    let opened = join_all(chunk.into_iter().map(|(text, password)| open(app, text, password))).await;
+    let (mut candidates, mut held, mut slots) = (Vec::new(), Vec::new(), Vec::new());
+    for result in opened {
+        slots.push(match result {
+            Opened::Held(public_key) => {
+                held.push(public_key);
+                Slot::Held(public_key)
+            }
+            Opened::Secret(secret) => {
+                candidates.push(secret);
+                Slot::Candidate
+            }
+            Opened::Failed(why) => Slot::Failed(why),
+        });
+    }
+    let merged = merge(&app.cluster, &held, histories).await;
+    let candidates = with_history(candidates, histories).await?;
+    let mut imported = key_import::import(&app.cluster, &app.custody, candidates).await.into_iter();
+    let lines: Vec<Line> = slots
+        .into_iter()
+        .map(|slot| match slot {
+            Slot::Failed(why) => Line { pubkey: None, status: Status::Error, message: Some(why) },
+            Slot::Held(public_key) => line(public_key, merged.clone().map(|()| Status::Duplicate)),
+            Slot::Candidate => match imported.next() {
+                Some(result) => line(result.public_key, status(result.status)),
+                None => Line { pubkey: None, status: Status::Error, message: Some("no outcome".to_owned()) },
+            },
+        })
+        .collect();
+    lines.iter().for_each(|line| record(actor, line));
+    Ok(lines)
+}
+
+/// The place of one keystore in the answer.
+enum Slot {
+    Held(PublicKey),
+    Candidate,
+    Failed(String),
+}
+
+async fn open(app: &App, text: String, SecretText(password): SecretText) -> Opened {
+    let keystore = match Keystore::parse(text.as_bytes()) {
+        Ok(keystore) => keystore,
+        Err(why) => return Opened::Failed(with_causes(&why)),
+    };
+    if let Some(public_key) = keystore.public_key().filter(|name| !held_of(&app.cluster, &[*name]).is_empty()) {
+        return Opened::Held(public_key);
+    }
+    match app.decrypt.decrypt(keystore, Password::new(&password)).await {
+        Ok(secret) => Opened::Secret(secret),
+        Err(why) => Opened::Failed(with_causes(&why)),
+    }
+}
+
+/// Merges the history of keys that are held already.
+async fn merge(cluster: &Cluster, held: &[PublicKey], histories: &Histories) -> Result<(), String> {
+    let known = held.iter().filter_map(|key| histories.get(key)).cloned();
+    let commands: Vec<Command> = known.map(Command::ImportHistory).collect();
+    if commands.is_empty() {
+        return Ok(());
+    }
+    match cluster.propose(commands, BATCH_DEADLINE).await {
+        Ok(outcomes) => outcomes.iter().find_map(key_import::rejection).map_or(Ok(()), Err),
+        Err(why) => Err(format!("held already, but its history is not known to be merged: {}", with_causes(&why))),
+    }
+}

@@ -1,0 +1,129 @@
+//! How often one caller of the key manager API may call.
+//!
+//! In: who calls, and when. Out: leave, or after how many seconds to come again. One token bucket per caller: a
+//! certificate's name, else an address. Deliberately absent: who the caller is, and whether it may call at all; the
+//! bucket is asked first, so that guessing tokens is slow.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Callers told apart at one time. Beyond, the ones that have not called for long enough to have a full bucket are
+/// forgotten; if there is none, newcomers share one bucket, so that nobody can fill the memory with addresses.
+const CALLERS_MAX: usize = 1024;
+
+/// The name of the bucket that newcomers share then; no certificate and no address has it.
+const SHARED: &str = "";
+
+/// How often one caller may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Calls at once after a pause.
+    pub burst: u32,
+    /// Calls per second in the long run.
+    pub per_second: u32,
+}
+
+impl Default for RateLimit {
+    /// People and their scripts: a key manager lists, imports and deletes a few times an hour.
+    fn default() -> Self {
+        Self { burst: 20, per_second: 2 }
+    }
+}
+
+/// The buckets of all callers.
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    limit: RateLimit,
+    callers: Mutex<HashMap<String, Bucket>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    calls: f64,
+    filled: Instant,
+}
+
+impl Buckets {
+    pub(crate) fn new(limit: RateLimit) -> Self {
+        // A bucket that holds nothing, or never fills, would refuse everybody for ever.
+        let limit = RateLimit { burst: limit.burst.max(1), per_second: limit.per_second.max(1) };
+        Self { limit, callers: Mutex::default() }
+    }
+
+    /// Takes a call out of the caller's bucket.
+    ///
+    /// # Errors
+    /// Whole seconds after which there is one again, at least 1.
+    pub(crate) fn take(&self, caller: &str, now: Instant) -> Result<(), u64> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !callers.contains_key(caller) && callers.len() >= CALLERS_MAX {
+            callers.retain(|_, bucket| self.filled(bucket, now).calls < f64::from(self.limit.burst));
+        }
+        let known = callers.contains_key(caller) || callers.len() < CALLERS_MAX;
+        let name = if known { caller } else { SHARED };
+        let full = Bucket { calls: f64::from(self.limit.burst), filled: now };
+        let bucket = callers.entry(name.to_owned()).or_insert(full);
+        *bucket = self.filled(bucket, now);
+        if bucket.calls < 1.0 {
+            let seconds = (1.0 - bucket.calls) / f64::from(self.limit.per_second);
+            return Err(Duration::from_secs_f64(seconds).as_secs() + 1);
+        }
+        bucket.calls -= 1.0;
+        Ok(())
+    }
+
+    fn filled(&self, bucket: &Bucket, now: Instant) -> Bucket {
+        let since = now.saturating_duration_since(bucket.filled).as_secs_f64();
+        let calls = f64::from(self.limit.per_second).mul_add(since, bucket.calls).min(f64::from(self.limit.burst));
+        Bucket { calls, filled: now }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_then_a_rate_and_each_caller_for_itself() {
+        let (buckets, start) = (Buckets::new(RateLimit { burst: 3, per_second: 2 }), Instant::now());
+        let taken = |caller: &str, after: u64| buckets.take(caller, start + Duration::from_millis(after));
+        for _ in 0..3 {
+            assert_eq!(taken("alice", 0), Ok(()));
+        }
+        assert_eq!(taken("alice", 0), Err(1));
+        assert_eq!(taken("bob", 0), Ok(()), "another caller");
+        assert_eq!(taken("alice", 400), Err(1));
+        assert_eq!(taken("alice", 500), Ok(()), "two calls per second");
+        assert_eq!(taken("alice", 500), Err(1));
+        for _ in 0..3 {
+            assert_eq!(taken("alice", 3_600_000), Ok(()), "never more than a burst");
+        }
+        assert_eq!(taken("alice", 3_600_000), Err(1));
+    }
+
+    #[test]
+    fn strangers_cannot_fill_the_memory_or_lock_out_who_is_known() {
+        let (buckets, start) = (Buckets::new(RateLimit { burst: 2, per_second: 1 }), Instant::now());
+        for number in 0..CALLERS_MAX {
+            assert_eq!(buckets.take(&number.to_string(), start), Ok(()));
+        }
+        // None of them has a full bucket, so newcomers share one.
+        for number in 0..2 {
+            assert_eq!(buckets.take(&format!("new {number}"), start), Ok(()));
+        }
+        assert_eq!(buckets.take("new 2", start), Err(1));
+        assert_eq!(buckets.take("7", start), Ok(()), "its own second call");
+        let held = |buckets: &Buckets| buckets.callers.lock().map_or(0, |callers| callers.len());
+        assert_eq!(held(&buckets), CALLERS_MAX + 1);
+        assert_eq!(buckets.take("later", start + Duration::from_secs(60)), Ok(()));
+        assert_eq!(held(&buckets), 1, "idle callers are forgotten");
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_a_limit_of_one() {
+        let (buckets, start) = (Buckets::new(RateLimit { burst: 0, per_second: 0 }), Instant::now());
+        assert_eq!(buckets.take("alice", start), Ok(()));
+        assert_eq!(buckets.take("alice", start + Duration::from_secs(2)), Ok(()));
+    }
+}

@@ -1,0 +1,140 @@
+//! The bearer token of the key manager API: only its hash is kept, and comparing takes the same time for any guess.
+//!
+//! In: the text of the operator's token file; `Authorization` headers. Out: whether they agree. Deliberately absent:
+//! reading the file (`node`), and the token itself after [`TokenHash::of`].
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use subtle::ConstantTimeEq as _;
+
+/// Shortest token that is taken, in characters. The specification of the API asks for 256 random bits; 32 characters of
+/// an alphabet of 64 have 192, far beyond guessing, and what is shorter is rather a word.
+pub const TOKEN_CHARS_MIN: usize = 32;
+
+/// Longest token that is taken, in bytes: a header of that size is still cheap to hash.
+pub const TOKEN_BYTES_MAX: usize = 4096;
+
+/// SHA-256 over the token.
+#[derive(Clone)]
+pub struct TokenHash([u8; 32]);
+
+/// Why a text is no token. Never holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Too easy to guess.
+    #[error(
+        "the token has {chars} characters, fewer than {TOKEN_CHARS_MIN}; make one with: openssl rand -hex 32 \
+         (surrounding white space does not count)"
+    )]
+    TooShort {
+        /// Its length.
+        chars: usize,
+    },
+    /// No header carries it.
+    #[error("the token has {bytes} bytes, more than {TOKEN_BYTES_MAX}")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// A header cannot carry it.
+    #[error("the token holds other characters than visible ASCII; make one with: openssl rand -hex 32")]
+    Characters,
+}
+
+impl TokenHash {
+    /// Takes the content of a token file; white space around it, as an editor leaves it, does not belong to the token.
+    ///
+    /// # Errors
+    /// [`TokenError`] for a token that is too short, too long, or cannot stand in a header.
+    pub fn of(text: &str) -> Result<Self, TokenError> {
+        let token = text.trim();
+        if token.chars().any(|character| !character.is_ascii_graphic()) {
+            return Err(TokenError::Characters);
+        }
+        if token.len() < TOKEN_CHARS_MIN {
+            return Err(TokenError::TooShort { chars: token.len() });
+        }
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::TooLong { bytes: token.len() });
+        }
+        Ok(Self(Sha256::digest(token.as_bytes()).into()))
+    }
+
+    /// Whether this is the token. Hashes of equal length are compared, without an early end.
+    fn agrees(&self, guess: &[u8]) -> bool {
+        let guess: [u8; 32] = Sha256::digest(guess).into();
+        self.0.ct_eq(&guess).into()
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("TokenHash(hidden)")
+    }
+}
+
+/// What a request shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// No bearer token, or several headers, of which one could hide behind the other.
+    Nothing,
+    /// A token, but not the one.
+    Wrong,
+    /// The token.
+    Right,
+}
+
+/// Looks for the token in `Authorization: Bearer ..` (RFC 6750, 2.1; the scheme's case does not matter).
+pub(super) fn shown(headers: &HeaderMap, token: &TokenHash) -> Shown {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return Shown::Nothing };
+    let Some((scheme, guess)) = value.as_bytes().split_first_chunk::<7>() else { return Shown::Nothing };
+    if !scheme.eq_ignore_ascii_case(b"bearer ") {
+        return Shown::Nothing;
+    }
+    if token.agrees(guess.trim_ascii()) { Shown::Right } else { Shown::Wrong }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+    fn look(values: &[&str]) -> Shown {
+        let headers = values.iter().map(|value| (AUTHORIZATION, value.parse().unwrap())).collect();
+        shown(&headers, &TokenHash::of(&format!("  {TOKEN}\r\n")).unwrap())
+    }
+
+    #[test]
+    fn only_the_whole_token_is_right() {
+        let bearer = |token: &str| format!("Bearer {token}");
+        for right in [bearer(TOKEN), format!("bearer {TOKEN}"), format!("BEARER  {TOKEN} ")] {
+            assert_eq!(look(&[&right]), Shown::Right, "{right}");
+        }
+        for wrong in [bearer(&TOKEN[1..]), bearer(&TOKEN.to_uppercase()), bearer(&format!("{TOKEN}0")), bearer("")] {
+            assert_eq!(look(&[&wrong]), Shown::Wrong, "{wrong}");
+        }
+        let nothing: [&[&str]; 5] =
+            [&[], &[""], &[TOKEN], &["Basic dXNlcjpwYXNz"], &[&bearer(TOKEN), "Bearer something else"]];
+        for values in nothing {
+            assert_eq!(look(values), Shown::Nothing, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_can_be_guessed_is_refused() {
+        assert_eq!(TokenHash::of(&TOKEN[1..]).map(drop), Err(TokenError::TooShort { chars: 31 }));
+        assert_eq!(TokenHash::of("").map(drop), Err(TokenError::TooShort { chars: 0 }));
+        let long = "x".repeat(TOKEN_BYTES_MAX + 1);
+        assert_eq!(TokenHash::of(&long).map(drop), Err(TokenError::TooLong { bytes: TOKEN_BYTES_MAX + 1 }));
+        for foreign in [format!("{TOKEN} {TOKEN}"), format!("{TOKEN}é"), format!("{TOKEN}\n{TOKEN}")] {
+            assert_eq!(TokenHash::of(&foreign).map(drop), Err(TokenError::Characters), "{foreign:?}");
+        }
+        let shown = format!("{:?} {}", TokenHash::of(TOKEN).unwrap(), TokenError::TooShort { chars: 3 });
+        assert!(!shown.contains(TOKEN), "{shown}");
+    }
+}
