@@ -4,7 +4,7 @@
 //! cannot be slashed, or an error that says what the client can do. Deliberately absent: permits (minted in
 //! [`crate::cluster`] alone) and status codes.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Unavailable};
 use crate::peer::wire::Failure;
 use crate::types::Leadership;
 use consigner_rules::message::SignPath;
@@ -81,7 +81,7 @@ impl Cluster {
         match (&request.path, request.unslashable()) {
             (SignPath::Agreed(duty), _) => self.agree(request, *duty, peer, routing, deadline).await.map(Leave::Agreed),
             (SignPath::Local(_), Some(unslashable)) => {
-                self.await_lease(deadline).await?;
+                self.await_lease(deadline).await.map_err(|error| unavailable(&error.reason))?;
                 Ok(Leave::Local(unslashable))
             }
             // `unslashable` answers `Some` for every local path; without one there is no leave.
@@ -92,7 +92,7 @@ impl Cluster {
     /// A key that is not held here may have been imported elsewhere a moment ago: "unknown" is said only by a node
     /// that has applied what the leader had committed when the request arrived.
     async fn check_key_and_chain(&self, request: &SignRequest, deadline: Instant) -> Result<(), AuthorizeError> {
-        let held = || self.read(|state| state.validator(&request.public_key).is_some_and(|known| known.key.is_some()));
+        let held = || self.holds(&request.public_key);
         if !held() {
             let left = deadline.saturating_duration_since(Instant::now());
             self.barrier(left).await.map_err(|error| unavailable(&error.reason))?;
@@ -108,10 +108,10 @@ impl Cluster {
         }
     }
 
-    async fn await_lease(&self, deadline: Instant) -> Result<(), AuthorizeError> {
+    pub(crate) async fn await_lease(&self, deadline: Instant) -> Result<(), Unavailable> {
         while !self.lease_is_alive() {
             if Instant::now() >= deadline {
-                return Err(unavailable("this node has not heard of a leader with a quorum lately"));
+                return Err(Unavailable::because("this node has not heard of a leader with a quorum lately"));
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }

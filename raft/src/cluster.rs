@@ -7,18 +7,20 @@
 use crate::authorize::{AuthorizeError, Leave, Routing};
 use crate::batcher::Batcher;
 use crate::forward::Forwarder;
+use crate::key_feed::OnKeys;
 use crate::lease::Lease;
 use crate::machine::Shared;
 use crate::peer::guard::Guard;
 use crate::peer::link::Links;
 use crate::peer::wire::{self, Failure, Pong};
 use crate::recover::Recovered;
+use crate::rounds::Rounds;
+use crate::settle::OnSettle;
 use crate::typ::{Metrics, Raft};
 use crate::types::{Leadership, Member, Timing};
 use consigner_gate::tls::ClientConfig;
-use consigner_rules::command::DataKey;
 use consigner_rules::primitives::ClusterId;
-use consigner_rules::{SealedKey, SignPermit, SignRequest, State};
+use consigner_rules::{PublicKey, SignPermit, SignRequest, State};
 use consigner_storage::log::Wal;
 use openraft::ServerState;
 use std::path::PathBuf;
@@ -45,27 +47,15 @@ pub struct ClusterOptions {
     pub snapshot_every: u64,
     /// Told of keys, synchronously, before the index that brought them is reported as applied.
     pub on_keys: OnKeys,
+    /// Resolves when this node's keyring holds what its applied state asks for and every signing call of removed keys
+    /// has ended. Called as often as somebody waits; dropped unfinished when that wait ends.
+    pub on_settle: OnSettle,
     /// Called when the node must stop. It should end the process; nothing is acknowledged afterwards in any case.
     pub on_fatal: OnFatal,
 }
 
-/// See [`ClusterOptions::on_keys`].
-pub type OnKeys = Arc<dyn Fn(KeyFeed<'_>) + Send + Sync>;
 /// See [`ClusterOptions::on_fatal`].
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
-
-/// How the set of keys changed.
-pub enum KeyFeed<'a> {
-    /// One key was added.
-    Added {
-        /// The key.
-        sealed: &'a SealedKey,
-        /// The data key that encrypts it.
-        data_key: &'a DataKey,
-    },
-    /// The whole state was replaced (start, snapshot): rebuild from it.
-    Replaced(&'a State),
-}
 
 /// One node's part in the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -89,6 +79,14 @@ pub(crate) struct Inner {
     pub on_fatal: OnFatal,
     /// Appends handed to openraft and not answered yet.
     pub appends: Arc<Semaphore>,
+    /// See [`ClusterOptions::on_settle`].
+    pub on_settle: OnSettle,
+    /// Calls of other nodes that wait for this node to settle.
+    pub settles: Semaphore,
+    /// Callers on this node that ask for the cluster's commit index.
+    pub barriers: Rounds<Result<Option<u64>, String>>,
+    /// Callers everywhere that ask this node, as the leader, for its confirmed commit index.
+    pub confirmations: Rounds<Result<Option<u64>, Failure>>,
     /// The data directory's lock and the store, given up by `shutdown`.
     pub recovered: std::sync::Mutex<Option<Recovered>>,
 }
@@ -137,6 +135,11 @@ impl Cluster {
     /// Reads the applied state. Keep `read` short: it holds up `apply`.
     pub fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         self.inner.shared.read(read)
+    }
+
+    /// Whether the applied state holds this key.
+    pub(crate) fn holds(&self, public_key: &PublicKey) -> bool {
+        self.read(|state| state.validator(public_key).is_some_and(|known| known.key.is_some()))
     }
 
     /// Who leads.

@@ -12,6 +12,8 @@
 //! | `lease` | how long unslashable messages may be signed without hearing of a quorum |
 //! | `log_store`, `machine` | openraft's storage on our log, state store and snapshots |
 //! | `propose`, `status` | commands from any node, barriers, what a node tells about itself |
+//! | `key_feed`, `settle` | keyrings follow the state, on this node at once, on all nodes when somebody waits for it |
+//! | `rounds` | callers that ask the same question share one answer |
 //! | `recover` | what a start must find before anything is served |
 //! | `peer` | the channel between nodes |
 
@@ -20,6 +22,7 @@ mod batcher;
 mod clock;
 mod cluster;
 mod forward;
+mod key_feed;
 mod lease;
 mod lifecycle;
 mod log_store;
@@ -28,6 +31,8 @@ mod observe;
 mod peer;
 mod propose;
 mod recover;
+mod rounds;
+mod settle;
 mod snapshot_body;
 mod status;
 #[cfg(test)]
@@ -36,11 +41,13 @@ mod typ;
 mod types;
 
 pub use authorize::{AuthorizeError, Routing};
-pub use cluster::{Cluster, ClusterOptions, KeyFeed, OnFatal, OnKeys, Unavailable};
+pub use cluster::{Cluster, ClusterOptions, OnFatal, Unavailable};
 use consigner_gate::with_causes as chain;
+pub use key_feed::{KeyFeed, OnKeys};
 pub use peer::service::PeerService;
 pub use propose::{InitialiseError, ProposeError};
 pub use recover::OpenError;
+pub use settle::{OnSettle, Settlement};
 pub use types::{Leadership, Member, NodeStatus, Role, Timing};
 
 /// Runs a task without which the node must not live on: a panic in it stops the node.

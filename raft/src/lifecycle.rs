@@ -16,6 +16,8 @@ use crate::peer::network::Network;
 use crate::peer::service::PeerService;
 use crate::peer::wire::{self, Pong};
 use crate::recover::{self, OpenError, Recovered};
+use crate::rounds::Rounds;
+use crate::settle::SETTLES_MAX;
 use crate::typ::Raft;
 use crate::types::{Leadership, NodeStatus, Role, Timing};
 use consigner_storage::log::WalOptions;
@@ -97,6 +99,10 @@ impl Cluster {
             tasks: CancellationToken::new(),
             on_fatal: options.on_fatal,
             appends: Arc::new(Semaphore::new(APPENDS_MAX)),
+            on_settle: options.on_settle,
+            settles: Semaphore::new(SETTLES_MAX),
+            barriers: Rounds::default(),
+            confirmations: Rounds::default(),
             recovered: std::sync::Mutex::new(Some(recovered)),
         };
         let cluster = Self { inner: Arc::new(inner) };

@@ -4,10 +4,12 @@
 //! [`State::apply`], from the verified state in memory, never from the store.
 //! Deliberately absent: anything that could make two nodes apply differently.
 
-use crate::cluster::KeyFeed;
+use crate::cluster::OnFatal;
+use crate::key_feed::{self, KeyFeed, OnKeys};
 use crate::snapshot_body;
 use crate::typ::{self, Answer, Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
 use consigner_rules::command::Checkpoint;
+use consigner_rules::state::TouchedKeys;
 use consigner_rules::{Change, CommandBatch, Root, State, codec};
 use consigner_storage::state::{StateStore, StateWrite};
 use consigner_storage::{LogPosition, SnapshotStore};
@@ -93,11 +95,11 @@ pub struct MachineParts {
     /// Published after a snapshot is durable.
     pub durable: watch::Sender<Option<LogPosition>>,
     /// Told of keys before the index that brought them is published.
-    pub on_keys: Arc<dyn Fn(KeyFeed<'_>) + Send + Sync>,
+    pub on_keys: OnKeys,
     /// One snapshot is written at a time, so that an older one never follows a newer one.
     pub writing: Mutex<()>,
     /// Stops the node.
-    pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
+    pub on_fatal: OnFatal,
 }
 
 impl MachineParts {
@@ -149,14 +151,12 @@ impl Machine {
         let applied = {
             let mut applied = self.shared.lock_write();
             let step = applied.apply(entry);
-            for change in step.iter().flat_map(|(_, _, changes)| changes) {
-                if let Change::KeyAdded(public_key) = change {
-                    self.feed_key(&applied.state, public_key);
-                }
+            if let Ok(step) = &step {
+                key_feed::feed(&*self.parts.on_keys, &applied.state, &step.touched);
             }
             step
         };
-        let (answer, write, changes) = applied.map_err(|divergence| {
+        let Step { answer, write, changes, .. } = applied.map_err(|divergence| {
             self.fatal("state differs from the proposer's", &divergence);
             StorageIOError::apply(entry.log_id, &divergence)
         })?;
@@ -168,13 +168,6 @@ impl Machine {
         crate::observe::changes(&changes);
         self.shared.index.send_replace(Some(typ::position(&entry.log_id)));
         Ok(answer)
-    }
-
-    fn feed_key(&self, state: &State, public_key: &consigner_rules::PublicKey) {
-        let sealed = state.validator(public_key).and_then(|validator| validator.key.as_deref());
-        if let Some((sealed, data_key)) = sealed.and_then(|sealed| Some((sealed, state.data_key(&sealed.data_key)?))) {
-            (self.parts.on_keys)(KeyFeed::Added { sealed, data_key });
-        }
     }
 
     /// Replaces everything by a snapshot's content: durable first, then visible, keys first, index last.
@@ -229,11 +222,18 @@ pub struct Divergence {
     there: Root,
 }
 
+/// What applying one entry brought.
+#[derive(Default)]
+struct Step {
+    answer: Answer,
+    write: StateWrite,
+    changes: Vec<Change>,
+    touched: TouchedKeys,
+}
+
 impl AppliedState {
-    fn apply(&mut self, entry: &Entry) -> Result<(Answer, StateWrite, Vec<Change>), Divergence> {
-        let mut write = StateWrite::default();
-        let mut changes = Vec::new();
-        let mut answer = Answer(Vec::new());
+    fn apply(&mut self, entry: &Entry) -> Result<Step, Divergence> {
+        let mut step = Step::default();
         match &entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
@@ -242,23 +242,24 @@ impl AppliedState {
             EntryPayload::Normal(proposal) => {
                 self.compare(&proposal.0)?;
                 let applied = self.state.apply(&proposal.0);
-                write.puts = applied.records.into_iter().map(|record| (record.key, record.value)).collect();
+                step.write.puts = applied.records.into_iter().map(|record| (record.key, record.value)).collect();
                 if !applied.changes.is_empty() {
                     let row = codec::encode(&(proposal.0.proposed_at_ms, &applied.changes));
-                    write.outbox = Some((entry.log_id.index, row));
+                    step.write.outbox = Some((entry.log_id.index, row));
                 }
-                changes = applied.changes;
-                answer = Answer(applied.outcomes);
+                step.changes = applied.changes;
+                step.touched = applied.touched;
+                step.answer = Answer(applied.outcomes);
             }
         }
         self.standing.applied = Some(entry.log_id);
-        write.meta = codec::encode(&self.standing);
-        write.digest = self.state.digest().0;
+        step.write.meta = codec::encode(&self.standing);
+        step.write.digest = self.state.digest().0;
         if self.digests.len() == DIGESTS_KEPT {
             self.digests.pop_front();
         }
         self.digests.push_back((entry.log_id.index, self.state.digest()));
-        Ok((answer, write, changes))
+        Ok(step)
     }
 
     fn compare(&self, batch: &CommandBatch) -> Result<(), Divergence> {

@@ -196,31 +196,50 @@ impl Cluster {
     /// # Errors
     /// [`Unavailable`] when no leader confirms, or this node does not catch up, within the deadline.
     pub async fn barrier(&self, deadline: Duration) -> Result<(), Unavailable> {
-        let deadline = Instant::now() + deadline;
+        self.barrier_index(Instant::now() + deadline).await.map(drop)
+    }
+
+    /// As [`Cluster::barrier`]; answers the index that was waited for.
+    ///
+    /// Callers that come while another's question is on its way share the next one: requests for unknown keys each
+    /// come here, and must not cost a quorum round each.
+    pub(crate) async fn barrier_index(&self, deadline: Instant) -> Result<Option<u64>, Unavailable> {
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let index = match self.leadership() {
-                Leadership::This => match tokio::time::timeout(left, self.confirm_commit_index()).await {
-                    Ok(confirmed) => confirmed.map_err(|failure| failure.to_string()),
-                    Err(_) => Err("no quorum confirmed in time".to_owned()),
-                },
-                Leadership::Other { id, member } => {
-                    let call = self.inner.links.call((id, &member), wire::BARRIER, &(), left.min(BARRIER_TRY));
-                    let called: Option<Result<Result<Option<u64>, Failure>, _>> = self.unless_deposed(id, call).await;
-                    match called {
-                        Some(Ok(confirmed)) => confirmed.map_err(|failure| failure.to_string()),
-                        Some(Err(error)) => Err(crate::chain(&error)),
-                        None => Err("the leader changed".to_owned()),
-                    }
-                }
-                Leadership::Unknown => Err("no leader is known".to_owned()),
-            };
-            match index {
-                Ok(index) => return self.await_applied(index, deadline).await,
+            let asked = self.inner.barriers.ask(self.ask_commit_index());
+            let asked = tokio::time::timeout_at(deadline, asked).await;
+            match asked.unwrap_or_else(|_| Err("no quorum confirmed in time".to_owned())) {
+                Ok(index) => return self.await_applied(index, deadline).await.map(|()| index),
                 Err(reason) if Instant::now() >= deadline => return Err(Unavailable::because(reason)),
                 Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
             }
         }
+    }
+
+    /// One try to learn the commit index from whoever leads, bounded by [`BARRIER_TRY`].
+    async fn ask_commit_index(&self) -> Result<Option<u64>, String> {
+        match self.leadership() {
+            Leadership::This => self.confirm_together().await.map_err(|failure| failure.to_string()),
+            Leadership::Other { id, member } => {
+                let call = self.inner.links.call((id, &member), wire::BARRIER, &(), BARRIER_TRY);
+                let called: Option<Result<Result<Option<u64>, Failure>, _>> = self.unless_deposed(id, call).await;
+                match called {
+                    Some(Ok(confirmed)) => confirmed.map_err(|failure| failure.to_string()),
+                    Some(Err(error)) => Err(crate::chain(&error)),
+                    None => Err("the leader changed".to_owned()),
+                }
+            }
+            Leadership::Unknown => Err("no leader is known".to_owned()),
+        }
+    }
+
+    /// As [`Cluster::confirm_commit_index`], shared among callers, this node's and others', that wait for it.
+    pub(crate) async fn confirm_together(&self) -> Result<Option<u64>, Failure> {
+        let confirm = async {
+            // openraft waits for a quorum for ever.
+            let confirmed = tokio::time::timeout(BARRIER_TRY, self.confirm_commit_index()).await;
+            confirmed.unwrap_or(Err(Failure::Unknown))
+        };
+        self.inner.confirmations.ask(confirm).await
     }
 
     /// Gives up on a call to a leader as soon as this node follows another one, or none.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct Proposal(pub Arc<CommandBatch>);
 
 /// What applying an entry answers: one outcome per command, none for blank and membership entries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer(pub Vec<Outcome>);
 
 openraft::declare_raft_types!(

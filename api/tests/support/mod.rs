@@ -10,15 +10,16 @@ use axum::body::Body;
 use consigner_api::{App, ClientPolicy, FollowerRequests, Limits, router};
 use consigner_gate::tls::{ALPN_PEER, client_config};
 use consigner_gate::{Door, DoorConfig, DoorLimits, HostAllowlist, Peer, PeerCertificate};
-use consigner_keys::{Keyring, KeyringOptions, LocalSealer, SecretKey, seal};
+use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions, LocalSealer, Sealers, SecretKey, seal};
 use consigner_raft::{Cluster, ClusterOptions, KeyFeed, Member, Timing};
-use consigner_rules::command::{ClusterIdentity, DataKey};
+use consigner_rules::command::ClusterIdentity;
 use consigner_rules::primitives::ClusterId;
-use consigner_rules::{Command, Network, Outcome, PublicKey, Root, SealedKey};
+use consigner_rules::{Command, Network, Outcome, PublicKey, Root};
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::BodyExt as _;
 use pki::Pki;
 use serde_json::Value;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,7 +38,10 @@ pub struct Site {
     pub pki: Pki,
     network: Arc<Network>,
     root: Root,
+    /// Wraps the data keys of [`Node::import`].
     sealer: Arc<LocalSealer>,
+    /// What the nodes use: the same, unless the site is rotating its key file.
+    sealers: Sealers,
     dir: TempDir,
 }
 
@@ -116,6 +120,10 @@ impl Ask {
         self
     }
 
+    pub fn bearer(self, token: &str) -> Self {
+        self.header(header::AUTHORIZATION, &format!("Bearer {token}"))
+    }
+
     pub async fn of(self, node: &Node) -> Answer {
         self.through(&node.router).await
     }
@@ -148,10 +156,18 @@ impl Ask {
 impl Site {
     pub fn new(network: Network, root: Root) -> Arc<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let key_file = dir.path().join("sealing.key");
-        LocalSealer::create_key_file(&key_file).unwrap();
-        let sealer = Arc::new(LocalSealer::from_key_file(&key_file).unwrap());
-        Arc::new(Self { pki: Pki::new(), network: Arc::new(network), root, sealer, dir })
+        let sealer = Arc::new(local_sealer(&dir, "sealing.key"));
+        let sealers = Sealers::new(sealer.clone(), Vec::new());
+        Arc::new(Self { pki: Pki::new(), network: Arc::new(network), root, sealer, sealers, dir })
+    }
+
+    /// A site whose nodes have a new key file, and the one under which [`Node::import`] seals as the previous one.
+    pub fn rotating(network: Network, root: Root) -> Arc<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let sealer = Arc::new(local_sealer(&dir, "old.key"));
+        let old = LocalSealer::from_key_file(&dir.path().join("old.key")).unwrap();
+        let sealers = Sealers::new(Arc::new(local_sealer(&dir, "new.key").with_previous(old)), Vec::new());
+        Arc::new(Self { pki: Pki::new(), network: Arc::new(network), root, sealer, sealers, dir })
     }
 
     /// Starts a node that belongs to no cluster yet.
@@ -168,6 +184,10 @@ impl Site {
         let api_url = format!("https://127.0.0.1:{}", 9000 + 10 * (id - 1));
         let member = Member { name: name.clone(), peer_addr: door.local_addr().to_string(), api_url };
         let keyring = Arc::new(Keyring::new(&KeyringOptions::default()).unwrap());
+        let custody = Custody::new(keyring.clone(), self.sealers.clone(), CLUSTER_ID);
+        let stop = CancellationToken::new();
+        tokio::spawn(custody.clone().run(stop.clone()));
+        let settling = custody.clone();
         let options = ClusterOptions {
             node_id: id,
             cluster_id: CLUSTER_ID,
@@ -176,34 +196,40 @@ impl Site {
             peer_tls: client_config(&self.pki.client(&name), ALPN_PEER).unwrap(),
             timing: Timing::default(),
             snapshot_every: 10_000,
-            on_keys: feed(keyring.clone(), self.sealer.clone()),
-            on_settle: Arc::new(|| Box::pin(async {})),
+            on_keys: feed(custody.clone()),
+            on_settle: Arc::new(move || {
+                let custody = settling.clone();
+                Box::pin(async move { custody.settled().await })
+            }),
             on_fatal: Arc::new(|why| panic!("the node must stop: {why}")),
         };
         let (cluster, peers) = Cluster::open(options).await.unwrap();
-        let stop = CancellationToken::new();
         tokio::spawn(door.serve(peers, stop.clone()));
-        let app = self.app(cluster, keyring, FollowerRequests::Auto);
+        let app = Arc::new(self.app(cluster, custody));
         Node { router: router(app.clone()), app, member, site: self.clone(), _peer_door: stop.drop_guard() }
     }
 
-    fn app(&self, cluster: Cluster, keyring: Arc<Keyring>, follower_requests: FollowerRequests) -> Arc<App> {
+    fn app(&self, cluster: Cluster, custody: Arc<Custody>) -> App {
         let identity = ClusterIdentity {
             cluster_id: CLUSTER_ID,
             network: self.network.name().to_owned(),
             genesis_validators_root: self.root,
         };
-        Arc::new(App {
+        App {
             cluster,
-            keyring,
+            keyring: custody.keyring().clone(),
+            custody,
+            decrypt: Arc::new(DecryptPool::new(NonZeroUsize::MIN, 512 << 20)),
             network: self.network.clone(),
             identity,
             hosts: HostAllowlist::parse(&["localhost", "127.0.0.1"]).unwrap(),
-            follower_requests,
+            follower_requests: FollowerRequests::Auto,
             admins: vec!["admin".to_owned()],
             clients: ClientPolicy::Named(vec!["client".to_owned()]),
             limits: Limits::default(),
-        })
+            keymanager: None,
+            reload: None,
+        }
     }
 }
 
@@ -237,7 +263,14 @@ impl Node {
 
     /// Another router over the same node.
     pub fn router_with(&self, follower_requests: FollowerRequests) -> axum::Router {
-        router(self.site.app(self.app.cluster.clone(), self.app.keyring.clone(), follower_requests))
+        router(self.app_with(|app| app.follower_requests = follower_requests))
+    }
+
+    /// The same node, otherwise configured.
+    pub fn app_with(&self, change: impl FnOnce(&mut App)) -> Arc<App> {
+        let mut app = self.site.app(self.app.cluster.clone(), self.app.custody.clone());
+        change(&mut app);
+        Arc::new(app)
     }
 
     pub async fn import(&self, secrets: &[SecretKey]) {
@@ -249,6 +282,7 @@ impl Node {
         let outcomes = self.app.cluster.propose(commands, LONG).await.unwrap();
         let refused: Vec<_> = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Rejected(_))).collect();
         assert!(refused.is_empty(), "{refused:?}");
+        self.app.cluster.settle(LONG).await.unwrap();
     }
 
     pub async fn until_ready(&self) {
@@ -260,20 +294,22 @@ impl Node {
     }
 }
 
+fn local_sealer(dir: &TempDir, name: &str) -> LocalSealer {
+    let key_file = dir.path().join(name);
+    LocalSealer::create_key_file(&key_file).unwrap();
+    LocalSealer::from_key_file(&key_file).unwrap()
+}
+
 /// Brings the keys of the state into the keyring, as the node does.
-fn feed(keyring: Arc<Keyring>, sealer: Arc<LocalSealer>) -> consigner_raft::OnKeys {
-    let hold = move |sealed: &SealedKey, data_key: &DataKey| {
-        let plain = sealer.unwrap_data_key(data_key, &CLUSTER_ID).unwrap();
-        keyring.insert(sealed, &plain, &CLUSTER_ID).unwrap();
-    };
+fn feed(custody: Arc<Custody>) -> consigner_raft::OnKeys {
     Arc::new(move |fed| match fed {
-        KeyFeed::Added { sealed, data_key } => hold(sealed, data_key),
+        KeyFeed::Added { sealed, data_key } => custody.add(sealed, data_key),
+        KeyFeed::Removed(public_key) => custody.remove(public_key),
+        KeyFeed::DataKeyAdded(data_key) => custody.add_data_key(data_key),
+        KeyFeed::DataKeyRemoved(id) => custody.remove_data_key(id),
         KeyFeed::Replaced(state) => {
-            for sealed in state.keys() {
-                hold(sealed, state.data_key(&sealed.data_key).unwrap());
-            }
+            custody.replace(state.data_keys().cloned().collect(), state.keys().cloned().collect())
         }
-        KeyFeed::Removed(_) | KeyFeed::DataKeyAdded(_) | KeyFeed::DataKeyRemoved(_) => {}
     })
 }
 

@@ -41,6 +41,8 @@ pub const AUTHORIZE: &str = "/cluster/authorize";
 pub const PROPOSE: &str = "/cluster/propose";
 /// The leader's commit index, confirmed by a quorum.
 pub const BARRIER: &str = "/cluster/barrier";
+/// Waits, a little, until a node has applied an index and its keyring follows.
+pub const SETTLE: &str = "/cluster/settle";
 /// Keeps a follower's serving lease alive.
 pub const PING: &str = "/cluster/ping";
 /// A node's own status.
@@ -89,6 +91,32 @@ pub enum Failure {
     /// The leader could not be reached.
     #[error("the leader cannot be reached: {0}")]
     Unreachable(String),
+}
+
+/// Asks whether a node has applied an index and its keyring follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settle {
+    /// The index.
+    pub index: Option<u64>,
+    /// How long the node may wait before it answers, in milliseconds; it has a bound of its own.
+    pub turn_ms: u64,
+}
+
+/// The answer to [`Settle`]. The text completes "node 2 ..".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Settling {
+    /// Applied, and the keyring follows.
+    #[error("has settled")]
+    Done,
+    /// The index is not applied yet.
+    #[error("has not applied the newest commands yet")]
+    Applying,
+    /// Applied, but the keyring does not follow yet.
+    #[error("has keys that are not opened, or calls that still sign with removed keys")]
+    Keys,
+    /// Too many wait there already.
+    #[error("is asked this by too many callers")]
+    Busy,
 }
 
 /// The leader's answer to a ping.

@@ -1,5 +1,9 @@
 //! A cluster in one process: real log, real disks, real mutual TLS over loopback.
 
+#![allow(dead_code, reason = "every test binary uses its own part of this module")]
+
+pub mod mirror;
+
 use consigner_gate::tls::{ALPN_PEER, client_config};
 use consigner_gate::{ClientTls, Door, DoorConfig, DoorLimits, ReloadableTls, ServerTls};
 use consigner_raft::{AuthorizeError, Cluster, ClusterOptions, Leadership, Member, OpenError, Routing, Timing};
@@ -8,6 +12,7 @@ use consigner_rules::message::SignPath;
 use consigner_rules::primitives::ClusterId;
 use consigner_rules::slashing::AgreedDuty;
 use consigner_rules::{Command, Outcome, PublicKey, Root, SealedKey, SignRequest, SigningType};
+use mirror::Mirror;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -36,6 +41,7 @@ pub struct Node {
     stop: CancellationToken,
     door: JoinHandle<usize>,
     pub fatal: Arc<Mutex<Vec<String>>>,
+    pub mirror: Arc<Mirror>,
 }
 
 impl Lab {
@@ -89,6 +95,8 @@ impl Lab {
         let tls = ClientTls { cert: cert.clone(), key: key.clone(), ca: ca.clone() };
         let fatal: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&fatal);
+        let mirror: Arc<Mirror> = Arc::default();
+        let (fed, settling) = (Arc::clone(&mirror), Arc::clone(&mirror));
         let options = ClusterOptions {
             node_id: id,
             cluster_id: CLUSTER,
@@ -97,7 +105,8 @@ impl Lab {
             peer_tls: client_config(&tls, ALPN_PEER).unwrap(),
             timing: Timing::default(),
             snapshot_every: self.snapshot_every,
-            on_keys: Arc::new(|_| {}),
+            on_keys: Arc::new(move |feed| fed.take(feed)),
+            on_settle: Arc::new(move || Box::pin(Arc::clone(&settling).settled())),
             on_fatal: Arc::new(move |reason| noted.lock().unwrap().push(reason.to_owned())),
         };
         let (cluster, service) = Cluster::open(options).await?;
@@ -113,7 +122,7 @@ impl Lab {
         let stop = CancellationToken::new();
         let door = Door::bind(config).await.unwrap();
         let door = tokio::spawn(door.serve(service, stop.clone()));
-        Ok(Node { cluster, stop, door, fatal })
+        Ok(Node { cluster, stop, door, fatal, mirror })
     }
 
     /// Stops a node: its door closes first, so that it is cut off before it can say goodbye.
@@ -134,9 +143,7 @@ impl Lab {
             ClusterIdentity { cluster_id: CLUSTER, network: "test".to_owned(), genesis_validators_root: GENESIS };
         lab.nodes[&1].cluster.initialise(lab.members.clone(), identity).await.unwrap();
         let data_key = DataKey { id: [3; 16], sealer: "test".to_owned(), wrapped: vec![1, 2, 3] };
-        let sealed =
-            SealedKey { format: 1, public_key: KEY, data_key: [3; 16], nonce: [0; 12], ciphertext: vec![0; 48] };
-        let commands = vec![Command::AddDataKey(data_key), Command::ImportKey { sealed, history: None }];
+        let commands = vec![Command::AddDataKey(data_key), import(KEY)];
         let outcomes = lab.nodes[&1].cluster.propose(commands, DEADLINE).await.unwrap();
         assert_eq!(outcomes[1], Outcome::KeyImported { public_key: KEY, duplicate: false });
         lab
@@ -155,6 +162,25 @@ impl Lab {
     pub fn cluster(&self, id: u64) -> &Cluster {
         &self.nodes[&id].cluster
     }
+
+    pub fn mirror(&self, id: u64) -> &Mirror {
+        &self.nodes[&id].mirror
+    }
+
+    /// A node that does not lead.
+    pub async fn follower(&self) -> u64 {
+        let leader = self.leader().await;
+        *self.nodes.keys().find(|id| **id != leader).unwrap()
+    }
+}
+
+pub fn sealed(public_key: PublicKey, data_key: u8) -> SealedKey {
+    SealedKey { format: 1, public_key, data_key: [data_key; 16], nonce: [0; 12], ciphertext: vec![0; 48] }
+}
+
+/// Imports a key without history.
+pub fn import(public_key: PublicKey) -> Command {
+    Command::ImportKey { sealed: sealed(public_key, 3), history: None }
 }
 
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -183,8 +209,20 @@ pub fn request(path: SignPath, signing_type: SigningType, root: u8) -> SignReque
     }
 }
 
-/// Signs, or says why not, with the root that the permit holds.
+/// Signs, or is refused for a reason: "unavailable" is asked again until the deadline, because an election on a busy
+/// machine may take longer than a request waits.
 pub async fn sign(cluster: &Cluster, request: &SignRequest) -> Result<Root, AuthorizeError> {
+    let began = Instant::now();
+    loop {
+        match try_sign(cluster, request).await {
+            Err(AuthorizeError::Unavailable { .. }) if began.elapsed() < DEADLINE => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// One try to sign; answers the root that the permit holds.
+pub async fn try_sign(cluster: &Cluster, request: &SignRequest) -> Result<Root, AuthorizeError> {
     let permit = cluster.authorize(request, "client", Routing::Forward).await?;
     assert_eq!(permit.public_key(), &request.public_key);
     Ok(*permit.signing_root())
