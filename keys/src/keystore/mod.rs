@@ -178,11 +178,6 @@ impl Keystore {
         self.kdf.memory_bytes()
     }
 
-    /// Bytes that are encrypted; 32 for one key.
-    pub(crate) fn payload_bytes(&self) -> usize {
-        self.ciphertext.len()
-    }
-
     /// The keystore as text. Extra fields of the text it was read from are not kept.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -111,3 +111,7 @@ impl fmt::Debug for DecryptPool {
         write!(formatter, "DecryptPool({threads} threads, {memory} MiB)")
     }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

@@ -60,8 +60,8 @@ pub enum SourceError {
         /// The files that would have been taken, in this order.
         looked_for: Vec<PathBuf>,
     },
-    /// A password file without a password in it.
-    #[error("the password file {} is blank", path.display())]
+    /// A password file without a password in its first line.
+    #[error("the first line of the password file {} is blank", path.display())]
     BlankPassword {
         /// The file.
         path: PathBuf,
@@ -86,8 +86,8 @@ pub enum SourceError {
         /// The public key of the secret.
         held: PublicKey,
     },
-    /// Not YAML.
-    #[error("not YAML: line {line} column {column}")]
+    /// Not YAML, or no mapping of fields to plain values.
+    #[error("not readable as YAML: line {line} column {column}")]
     Yaml {
         /// Line of the fault, from 1; 0 if unknown.
         line: u64,

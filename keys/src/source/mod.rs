@@ -7,15 +7,30 @@
 //! nothing and never fails for one bad key: that key becomes a candidate that says why. Deliberately absent: sealing,
 //! the replicated state, and any memory of earlier runs.
 
+mod directory;
 mod error;
+mod files;
+mod key_document;
+mod layout;
+mod loading;
+mod passwords;
 mod remote;
+mod resolve;
+mod wallet;
+mod web3signer;
 
 use crate::bls::SecretKey;
 use crate::keystore::{Keystore, Password};
 use consigner_rules::PublicKey;
+pub use directory::DirectorySource;
 pub use error::SourceError;
-pub use remote::{AwsSecretCredentials, AwsSecretSpec, VaultSecretAuth, VaultSecretSpec};
+pub use files::Warning;
+pub use layout::KEYSTORES_MAX;
+pub use loading::{Fetch, Loaded, Loading, Outcome, Progress, load_all};
+pub use passwords::Passwords;
+pub use remote::{AwsSecretCredentials, AwsSecretSpec, RemoteSecret, VaultSecretAuth, VaultSecretSpec};
 use std::fmt;
+pub use web3signer::KeyConfigSource;
 
 /// One key, or one file of keys, that a source offers.
 pub struct Candidate {
@@ -26,7 +41,7 @@ pub struct Candidate {
     /// What the source holds.
     pub material: Material,
     /// What an operator should repair although the key is usable, such as a password file that everybody can read.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// What a source holds for a candidate.
@@ -47,10 +62,8 @@ pub enum Material {
     },
     /// A plain secret.
     Raw(SecretKey),
-    /// A secret in a vault; to be fetched.
-    Vault(Box<VaultSecretSpec>),
-    /// A secret in AWS Secrets Manager; to be fetched.
-    Aws(Box<AwsSecretSpec>),
+    /// A secret that has to be fetched.
+    Remote(RemoteSecret),
     /// Nothing usable.
     Failed(SourceError),
 }
@@ -81,8 +94,7 @@ impl fmt::Debug for Candidate {
             Material::Keystore { .. } => "keystore",
             Material::Wallet { .. } => "wallet",
             Material::Raw(_) => "raw",
-            Material::Vault(_) => "vault",
-            Material::Aws(_) => "aws",
+            Material::Remote(_) => "remote",
             Material::Failed(_) => "failed",
         };
         write!(formatter, "Candidate({} {kind} {:?})", self.origin, self.public_key)

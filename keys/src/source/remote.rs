@@ -7,6 +7,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// Where a secret lies that has to be fetched.
+#[derive(Debug, Clone)]
+pub enum RemoteSecret {
+    /// In a vault.
+    Vault(Box<VaultSecretSpec>),
+    /// In AWS Secrets Manager.
+    Aws(Box<AwsSecretSpec>),
+}
+
 /// A secret in a HashiCorp Vault compatible server, KV version 2 (`type: hashicorp`).
 #[derive(Clone)]
 pub struct VaultSecretSpec {
