@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Callers told apart at one time. Beyond, the ones that have not called for long enough to have a full bucket are
 /// forgotten; if there is none, newcomers share one bucket, so that nobody can fill the memory with addresses.
@@ -67,7 +67,8 @@ impl Buckets {
         *bucket = self.filled(bucket, now);
         if bucket.calls < 1.0 {
             let seconds = (1.0 - bucket.calls) / f64::from(self.limit.per_second);
-            return Err(Duration::from_secs_f64(seconds).as_secs() + 1);
+            // At most one call is missing, so this is a small number.
+            return Err((seconds.ceil() as u64).max(1));
         }
         bucket.calls -= 1.0;
         Ok(())
@@ -83,6 +84,7 @@ impl Buckets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_burst_then_a_rate_and_each_caller_for_itself() {

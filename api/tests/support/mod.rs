@@ -12,9 +12,9 @@ use consigner_gate::tls::{ALPN_PEER, client_config};
 use consigner_gate::{Door, DoorConfig, DoorLimits, HostAllowlist, Peer, PeerCertificate};
 use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions, LocalSealer, Sealers, SecretKey, seal};
 use consigner_raft::{Cluster, ClusterOptions, KeyFeed, Member, Timing};
-use consigner_rules::command::ClusterIdentity;
+use consigner_rules::command::{ClusterIdentity, DataKey};
 use consigner_rules::primitives::ClusterId;
-use consigner_rules::{Command, Network, Outcome, PublicKey, Root};
+use consigner_rules::{Command, Network, Outcome, PublicKey, Root, SealedKey};
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::BodyExt as _;
 use pki::Pki;
@@ -186,7 +186,7 @@ impl Site {
         let keyring = Arc::new(Keyring::new(&KeyringOptions::default()).unwrap());
         let custody = Custody::new(keyring.clone(), self.sealers.clone(), CLUSTER_ID);
         let stop = CancellationToken::new();
-        tokio::spawn(custody.clone().run(stop.clone()));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(custody.clone().run()));
         let settling = custody.clone();
         let options = ClusterOptions {
             node_id: id,
@@ -275,9 +275,20 @@ impl Node {
 
     pub async fn import(&self, secrets: &[SecretKey]) {
         let (data_key, plain) = self.site.sealer.new_data_key(&CLUSTER_ID).unwrap();
-        let imports = secrets
-            .iter()
-            .map(|secret| Command::ImportKey { sealed: seal(&plain, &CLUSTER_ID, secret).unwrap(), history: None });
+        let sealed = secrets.iter().map(|secret| seal(&plain, &CLUSTER_ID, secret).unwrap()).collect();
+        self.propose_keys(data_key, sealed).await;
+    }
+
+    /// Imports a key whose record does not open on any node.
+    pub async fn import_damaged(&self, secret: &SecretKey) {
+        let (data_key, plain) = self.site.sealer.new_data_key(&CLUSTER_ID).unwrap();
+        let mut sealed = seal(&plain, &CLUSTER_ID, secret).unwrap();
+        sealed.ciphertext[0] ^= 1;
+        self.propose_keys(data_key, vec![sealed]).await;
+    }
+
+    async fn propose_keys(&self, data_key: DataKey, sealed: Vec<SealedKey>) {
+        let imports = sealed.into_iter().map(|sealed| Command::ImportKey { sealed, history: None });
         let commands = std::iter::once(Command::AddDataKey(data_key)).chain(imports).collect();
         let outcomes = self.app.cluster.propose(commands, LONG).await.unwrap();
         let refused: Vec<_> = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Rejected(_))).collect();
