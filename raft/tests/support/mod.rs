@@ -17,6 +17,7 @@ use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -54,8 +55,7 @@ impl Lab {
         std::fs::write(dir.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
         let members = (1..=nodes)
             .map(|id| {
-                let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-                let peer_addr = format!("127.0.0.1:{port}");
+                let peer_addr = format!("127.0.0.1:{}", free_port());
                 (id, Member { name: format!("node{id}"), peer_addr, api_url: format!("https://127.0.0.1:{id}") })
             })
             .collect();
@@ -171,6 +171,20 @@ impl Lab {
     pub async fn follower(&self) -> u64 {
         let leader = self.leader().await;
         *self.nodes.keys().find(|id| **id != leader).unwrap()
+    }
+}
+
+/// A port that stays free while its node is down: below those that the system gives to outgoing connections, of which
+/// the tests beside this one make many.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let process = std::process::id().wrapping_mul(101);
+    loop {
+        let number = process.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let port = 10_000 + u16::try_from(number).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 
