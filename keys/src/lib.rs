@@ -56,4 +56,6 @@ pub use memory::harden_process;
 #[cfg(feature = "aws")]
 pub use sealing::{AwsKmsConfig, AwsKmsSealer};
 pub use sealing::{LocalSealer, PlainDataKey, SealError, Sealer, SealerError, Sealers, UnsealError, seal, unseal};
+#[cfg(feature = "vault")]
+pub use sealing::{VaultTransitConfig, VaultTransitSealer};
 pub use source::{Candidate, Material, SourceError};

@@ -31,6 +31,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("aws-sdk-secretsmanager", &["keys"]),
     ("vaultrs", &["keys"]),
     ("reqwest", &["keys"]),
+    ("rustify", &["keys"]),
     ("sled", &["storage"]),
     ("openraft", &["raft"]),
     ("axum", &["api"]),

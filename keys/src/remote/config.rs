@@ -3,7 +3,7 @@
 //! In: paths. Out: their content in memory that erases itself, or why not. Deliberately absent: what the content means.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Settings with which no call can be made.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +43,11 @@ pub(super) use files::{bytes, text};
 
 #[cfg(feature = "vault")]
 mod files {
-    use super::{ConfigError, Path};
+    use super::ConfigError;
     use std::fs::File;
     use std::io::Read;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
     use zeroize::Zeroizing;
 
     /// Tokens, secret ids and PEM chains are far shorter; anything longer is another kind of file.

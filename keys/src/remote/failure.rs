@@ -116,7 +116,8 @@ impl CallError {
     }
 
     /// The error and its cause on one line.
-    pub(crate) fn chain(&self) -> String {
+    #[must_use]
+    pub fn chain(&self) -> String {
         self.cause.as_ref().map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"))
     }
 

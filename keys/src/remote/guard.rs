@@ -54,13 +54,8 @@ struct State {
 }
 
 impl Guard {
-    /// `service` is the label of its metrics.
-    pub(crate) fn new(service: &'static str, endpoint: impl Into<String>) -> Self {
-        Self::with_deadline(service, endpoint, ATTEMPT_DEADLINE)
-    }
-
-    /// With another deadline of an attempt.
-    pub(crate) fn with_deadline(service: &'static str, endpoint: impl Into<String>, deadline: Duration) -> Self {
+    /// `service` is the label of its metrics, `endpoint` what people know it by, `deadline` that of one attempt.
+    pub(crate) fn new(service: &'static str, endpoint: impl Into<String>, deadline: Duration) -> Self {
         metrics::gauge!("consigner_sealer_breaker_open", "sealer" => service).set(0.0);
         let state = State { breaker: Breaker::new(deadline), last_failure: String::new() };
         Self { service, endpoint: endpoint.into(), deadline, state: Mutex::new(state) }

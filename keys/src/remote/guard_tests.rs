@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const CALL: Call<'static> = Call { name: "kms:Decrypt", key: "alias/test" };
 
 fn guard() -> Guard {
-    Guard::new("test", "the test")
+    Guard::new("test", "the test", ATTEMPT_DEADLINE)
 }
 
 /// Calls with an attempt that fails `failures` times, then succeeds; the result and the number of attempts.

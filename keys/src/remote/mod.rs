@@ -13,8 +13,12 @@ mod failure;
 pub(crate) mod guard;
 #[cfg(all(test, any(feature = "aws", feature = "vault")))]
 mod guard_tests;
+#[cfg(feature = "vault")]
+pub(crate) mod vault;
 
 #[cfg(feature = "aws")]
 pub use aws::AwsConfig;
 pub use config::ConfigError;
 pub use failure::{CallError, Failure};
+#[cfg(feature = "vault")]
+pub use vault::{VaultAuth, VaultConfig};

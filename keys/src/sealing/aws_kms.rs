@@ -14,7 +14,7 @@ use super::record::{self, UnwrapError};
 use super::sealer::{Sealer, SealerError};
 use super::{PlainDataKey, cipher};
 use crate::remote::aws::{self, AwsConfig};
-use crate::remote::guard::{Call, Guard};
+use crate::remote::guard::{ATTEMPT_DEADLINE, Call, Guard};
 use crate::remote::{CallError, ConfigError, Failure};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
@@ -63,7 +63,7 @@ impl AwsKmsSealer {
             return Err(ConfigError::Value { what: "KMS key id", problem }.into());
         }
         let loaded = aws::load(&config.aws, None).await?;
-        let guard = Guard::new(AWS_KMS_SEALER, aws::endpoint("AWS KMS", &loaded));
+        let guard = Guard::new(AWS_KMS_SEALER, aws::endpoint("AWS KMS", &loaded), ATTEMPT_DEADLINE);
         let current = Mutex::new(config.key_id.starts_with("arn:").then(|| config.key_id.clone()));
         let sealer = Self { client: Client::new(&loaded), key_id: config.key_id, guard, current };
         sealer.forget_unless_key();

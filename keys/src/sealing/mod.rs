@@ -16,6 +16,8 @@ mod record;
 mod sealer;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(feature = "vault")]
+mod vault_transit;
 
 use crate::bls::{BadSecret, SecretKey};
 use crate::locked::{Arena, Slot};
@@ -30,6 +32,8 @@ pub use record::UnwrapError;
 pub use sealer::{Sealer, SealerError, Sealers};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(feature = "vault")]
+pub use vault_transit::{VAULT_TRANSIT_SEALER, VaultTransitConfig, VaultTransitSealer};
 
 /// Layout of associated data and ciphertext that this version writes and the only one that it reads.
 pub const SEALED_KEY_FORMAT: u8 = 1;
