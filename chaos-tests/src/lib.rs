@@ -11,6 +11,7 @@
 //! | [`binary`] | finding and building the `consigner` that is tested |
 //! | [`cluster`] | a cluster of `consigner dev`, its processes by exact id |
 //! | [`storm`] | seeded requests: conflicting, surrounding, identical, stale |
+//! | [`keymanager`] | keys brought in and taken away through the key manager API |
 //! | [`faults`] | one file per fault |
 //! | [`oracle`] | what was asked and answered, and what is computed from it; never a log line |
 //! | [`invariants`] | one file per invariant of the design: evidence in, violations out |
@@ -24,6 +25,7 @@ pub mod binary;
 pub mod cluster;
 pub mod faults;
 pub mod invariants;
+pub mod keymanager;
 pub mod oracle;
 pub mod report;
 pub mod rng;

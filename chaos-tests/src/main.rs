@@ -43,7 +43,8 @@ const EXAMPLES: &str = "Examples:
 /// The run could not take place.
 const COULD_NOT: u8 = 2;
 
-#[tokio::main]
+// One thread: what is read first is stamped first (see `consigner_chaos::oracle::custody`).
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
     let json = args.json;

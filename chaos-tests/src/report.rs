@@ -2,8 +2,8 @@
 //!
 //! In: evidence, violations, facts about the run. Out: text or JSON. Numbers are measured, not promised.
 
-use crate::invariants::{Violation, l1};
-use crate::oracle::{Content, Evidence, Exchange, Fault, Reply};
+use crate::invariants::{Violation, l1, s6};
+use crate::oracle::{Content, Deletion, Evidence, Exchange, Fault, Import, Reply};
 use crate::scenario::Options;
 use crate::storm::Sent;
 use consigner_rules::{PublicKey, Root};
@@ -46,6 +46,8 @@ pub struct Report {
     pub exports: usize,
     /// States that were compared.
     pub states: usize,
+    /// Deletions that were acknowledged.
+    pub deletions: usize,
     /// Milliseconds from sending to a 200.
     pub latency_ms: Latency,
     /// What was broken, and how long nothing was signed.
@@ -134,6 +136,7 @@ impl Report {
             contested: contested(&evidence.exchanges),
             exports: evidence.exports.len(),
             states: evidence.statuses.len(),
+            deletions: evidence.deletions.iter().filter(|deletion| deletion.promise.is_some()).count(),
             latency_ms: latency(evidence),
             faults: fault_lines(evidence),
             longest_silence_ms: longest_silence(evidence).as_millis(),
@@ -186,7 +189,7 @@ fn failures(exchanges: &[Exchange]) -> BTreeMap<String, u64> {
 }
 
 fn is_failed(exchange: &Exchange) -> bool {
-    !matches!(exchange.status(), Some(200 | 307 | 412))
+    !matches!(exchange.status(), Some(200 | 307 | 404 | 412))
 }
 
 /// Whether no fault, to whichever node, was between its beginning and its end while the request was under way.
@@ -205,14 +208,28 @@ fn overlap(exchange: &Exchange, fault: &Fault) -> bool {
     !ended_before && !began_after
 }
 
-/// Answers that no client should get, and requests to a node in good health that were lost.
+/// Answers that no client should get (404 only for a key that comes or goes), and requests to a node in good health that were lost.
 fn unexpected_answers(evidence: &Evidence) -> Vec<String> {
     let is_unexpected = |exchange: &&Exchange| match &exchange.reply {
         Some((_, Reply::Answer { status: 200 | 307 | 412 | 503, .. })) => false,
+        Some((_, Reply::Answer { status: 404, .. })) => is_known(exchange, evidence),
         Some((_, Reply::Lost(_))) => !is_excused(exchange, evidence),
         Some((_, Reply::Answer { .. })) | None => true,
     };
     evidence.exchanges.iter().filter(is_unexpected).take(SHOWN_MAX).map(ToString::to_string).collect()
+}
+
+/// Whether a node that was asked must have known the key: nobody was about to bring it in or to take it away.
+fn is_known(exchange: &Exchange, evidence: &Evidence) -> bool {
+    let key = exchange.message.validator;
+    let answered_at = exchange.answered_at().unwrap_or(Duration::MAX);
+    let came_later = |import: &Import| import.validator == key && exchange.sent_at < import.known_from();
+    let may_be_gone = |deletion: &Deletion| {
+        let back = deletion.is_followed_by(&evidence.imports).map_or(Duration::MAX, Import::known_from);
+        deletion.validator == key && deletion.sent_at <= answered_at && exchange.sent_at < back
+    };
+    let first = evidence.imports.iter().filter(|import| import.validator == key).min_by_key(|import| import.sent_at);
+    !first.is_some_and(came_later) && !evidence.deletions.iter().any(may_be_gone)
 }
 
 fn contested(exchanges: &[Exchange]) -> usize {
@@ -221,6 +238,7 @@ fn contested(exchanges: &[Exchange]) -> usize {
         let (is_block, number) = match exchange.message.content {
             Content::Block { slot } => (true, slot),
             Content::Attestation { target, .. } => (false, target),
+            Content::Unslashable { .. } => continue,
         };
         roots.entry((exchange.message.validator, is_block, number)).or_default().insert(exchange.message.root);
     }
@@ -268,6 +286,9 @@ impl fmt::Display for Report {
         writeln!(f, "  {} of these while nothing was broken", self.failed_in_calm)?;
         writeln!(f, "{signatures} signatures of {messages_signed} messages, {contested} contested slots and targets")?;
         writeln!(f, "{} exports and {} states compared", self.exports, self.states)?;
+        if self.deletions > 0 {
+            writeln!(f, "{} deletions acknowledged", self.deletions)?;
+        }
         let Latency { p50, p99, max } = latency_ms;
         writeln!(
             f,
@@ -283,8 +304,9 @@ impl fmt::Display for Report {
             writeln!(f, "unexpected: {line}")?;
         }
         for (name, _) in crate::invariants::CHECKS {
+            let held = if name == s6::NAME && self.deletions == 0 { "not tried" } else { "held" };
             let count = self.violated.get(name);
-            writeln!(f, "{name}: {}", count.map_or_else(|| "held".to_owned(), |count| format!("{count} VIOLATIONS")))?;
+            writeln!(f, "{name}: {}", count.map_or_else(|| held.to_owned(), |count| format!("{count} VIOLATIONS")))?;
             let mut shown = self.violations.iter().filter(|violation| violation.invariant == name).take(SHOWN_MAX);
             shown.try_for_each(|violation| writeln!(f, "  {violation}"))?;
         }

@@ -28,6 +28,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(15);
 /// SIGKILL takes effect at once; the rest is scheduling.
 const DEATH_MAX: Duration = Duration::from_secs(30);
 
+/// Beside the files of the cluster; a directory of `consigner dev` may hold foreign files.
+const OVERLAY_FILE: &str = "chaos-overlay.yaml";
+
 /// How much of a node's log is kept as a hint beside a violation.
 const LOG_TAIL_BYTES: usize = 1500;
 
@@ -53,6 +56,17 @@ pub enum ClusterError {
     },
 }
 
+/// What a cluster is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// Interop validators.
+    pub validators: u64,
+    /// YAML laid over every node's configuration.
+    pub overlay: Option<String>,
+    /// Variables of the environment that all nodes get besides this program's own.
+    pub environment: Vec<(String, String)>,
+}
+
 /// A running cluster. Ended when dropped.
 #[derive(Debug)]
 pub struct Cluster {
@@ -70,12 +84,26 @@ impl Cluster {
     /// # Errors
     /// See [`ClusterError`]; nothing is left running.
     pub async fn start(binary: &Path, validators: u64) -> Result<Self, ClusterError> {
+        Self::start_with(binary, &Setup { validators, ..Setup::default() }).await
+    }
+
+    /// As [`Self::start`], with everything that can be chosen.
+    ///
+    /// # Errors
+    /// See [`ClusterError`]; nothing is left running.
+    pub async fn start_with(binary: &Path, setup: &Setup) -> Result<Self, ClusterError> {
         let base = ports::free_base().ok_or(ClusterError::Ports)?;
         let home = tempfile::Builder::new().prefix("consigner-chaos-").tempdir().map_err(system("a directory"))?;
         let dir = home.path().canonicalize().map_err(system("a directory"))?;
         let mut command = Command::new(binary);
         command.arg("dev").arg("--dir").arg(&dir).args(["--nodes", "3"]);
-        command.args(["--base-port", &base.to_string(), "--validators", &validators.to_string()]);
+        command.args(["--base-port", &base.to_string(), "--validators", &setup.validators.to_string()]);
+        if let Some(overlay) = &setup.overlay {
+            let file = dir.join(OVERLAY_FILE);
+            std::fs::write(&file, overlay).map_err(system("the overlay"))?;
+            command.arg("--config-overlay").arg(file);
+        }
+        command.envs(setup.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
         let mut supervisor = command.spawn().map_err(system(&format!("{} cannot be started", binary.display())))?;
         let stdout = supervisor.stdout.take();

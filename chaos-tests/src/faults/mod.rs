@@ -3,6 +3,7 @@
 //! In: a running cluster. Out: a [`Fault`] with its times, after the cluster has healed; or the reason why it did not.
 //! Every wait is for a condition and has a deadline. Only processes that `cluster.json` names are touched.
 
+pub mod deletion;
 mod kill_leader;
 mod pause_leader;
 mod restart_all;
@@ -29,6 +30,8 @@ pub enum Kind {
     PauseLeader,
     /// `kill -9` of all nodes at once.
     RestartAll,
+    /// A key is deleted while everybody asks for its signature.
+    Delete(deletion::Disturbance),
 }
 
 /// A cluster to be broken.
@@ -54,6 +57,14 @@ pub enum FaultError {
     /// A process.
     #[error(transparent)]
     Signal(#[from] SignalError),
+    /// Something that must work in health did not.
+    #[error("{what} could not be had: {seen}")]
+    Broken {
+        /// What was wanted.
+        what: &'static str,
+        /// What was there instead.
+        seen: String,
+    },
     /// Not in time.
     #[error("{what} did not happen within {} s; last seen: {seen}", HEAL_MAX.as_secs())]
     Late {
@@ -74,6 +85,7 @@ impl Kind {
             Self::KillLeader => kill_leader::run(field).await,
             Self::PauseLeader => pause_leader::run(field).await,
             Self::RestartAll => restart_all::run(field).await,
+            Self::Delete(disturbance) => deletion::run(field, disturbance).await,
         }
     }
 }

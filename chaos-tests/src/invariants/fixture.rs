@@ -75,6 +75,7 @@ pub(super) fn status(node: u64, index: u64, digest: &str) -> StatusSample {
         node,
         at: at(1),
         applied_index: Some(index),
+        snapshot_index: None,
         digest: digest.to_owned(),
         term: 1,
         is_leader: false,

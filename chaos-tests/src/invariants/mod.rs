@@ -7,20 +7,25 @@
 //! | [`s2`] | every export covers every record acknowledged before it |
 //! | [`s3`] | no watermark ever goes down |
 //! | [`s4`] | same root, same signature; same slot or target and another root, refused by every node |
+//! | [`s6`] | after an acknowledged deletion no signature; the returned history covers all that left |
+//! | [`imported`] | nothing at or below an imported history is signed |
 //! | [`s8`] | equal applied index, equal digest |
 //! | [`l1`] | with a quorum healed, signing resumes |
 //!
-//! Each check also complains when it was given nothing to check: a silent checker proves nothing. Each is shown by its
-//! own tests to catch a history that violates it.
+//! Each check also complains when it was given nothing to check: a silent checker proves nothing; only S6 and `imported`
+//! have nothing to say of a run without deletions and imports. Each is shown by its own tests to catch a history that
+//! violates it.
 
 #[cfg(test)]
 mod fixture;
 pub mod genuine;
+pub mod imported;
 pub mod l1;
 pub mod s1;
 pub mod s2;
 pub mod s3;
 pub mod s4;
+pub mod s6;
 pub mod s8;
 
 use crate::oracle::Evidence;
@@ -41,12 +46,14 @@ pub struct Violation {
 pub type Check = fn(&Evidence) -> Vec<Violation>;
 
 /// All checks by the name of their invariant.
-pub const CHECKS: [(&str, Check); 7] = [
+pub const CHECKS: [(&str, Check); 9] = [
     (genuine::NAME, genuine::check),
     (s1::NAME, s1::check),
     (s2::NAME, s2::check),
     (s3::NAME, s3::check),
     (s4::NAME, s4::check),
+    (s6::NAME, s6::check),
+    (imported::NAME, imported::check),
     (s8::NAME, s8::check),
     (l1::NAME, l1::check),
 ];

@@ -57,9 +57,7 @@ fn offence(one: &Release, other: &Release) -> Option<&'static str> {
             let is_surrounded = other_source < source && target < other_target;
             (surrounds || is_surrounded).then_some("surround vote")
         }
-        (Content::Block { .. }, Content::Attestation { .. }) | (Content::Attestation { .. }, Content::Block { .. }) => {
-            None
-        }
+        (Content::Block { .. } | Content::Attestation { .. } | Content::Unslashable { .. }, _) => None,
     }
 }
 

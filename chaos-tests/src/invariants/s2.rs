@@ -38,9 +38,10 @@ fn unknown_roots(evidence: &Evidence) -> Vec<Violation> {
         .exchanges
         .iter()
         .map(|one| &one.message)
-        .map(|message| match message.content {
-            Content::Block { slot } => (message.validator, message.root, slot),
-            Content::Attestation { target, .. } => (message.validator, message.root, target),
+        .filter_map(|message| match message.content {
+            Content::Block { slot } => Some((message.validator, message.root, slot)),
+            Content::Attestation { target, .. } => Some((message.validator, message.root, target)),
+            Content::Unslashable { .. } => None,
         })
         .collect();
     let mut violations = Vec::new();
@@ -67,11 +68,18 @@ fn not_asked_at_the_end(evidence: &Evidence) -> impl Iterator<Item = Violation> 
 /// What the export lacks of the signature, if anything.
 fn gap(release: &Release, export: &ExportSample) -> Option<String> {
     let must_cover = release.at <= export.asked_at;
-    let Some(marks) = export.marks.get(&release.validator) else {
-        return must_cover.then(|| "the validator is missing".to_owned());
-    };
+    match export.marks.get(&release.validator) {
+        Some(marks) => marks_gap(release, marks, must_cover),
+        None if matches!(release.content, Content::Unslashable { .. }) => None,
+        None => must_cover.then(|| "the validator is missing".to_owned()),
+    }
+}
+
+/// What the marks lack of the signature, if anything; if they need not cover it, whether they contradict it.
+pub(super) fn marks_gap(release: &Release, marks: &Marks, must_cover: bool) -> Option<String> {
     let Marks { block, source, target } = *marks;
     match release.content {
+        Content::Unslashable { .. } => None,
         Content::Block { slot } => mark_gap("slot", slot, release, block, must_cover),
         Content::Attestation { source: signed_source, target: signed_target } => {
             if must_cover && source.is_none_or(|exported| exported < signed_source) {

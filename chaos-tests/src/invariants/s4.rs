@@ -47,22 +47,26 @@ enum Seat {
     Target(u64),
 }
 
-const fn seat(content: Content) -> Seat {
+const fn seat(content: Content) -> Option<Seat> {
     match content {
-        Content::Block { slot } => Seat::Slot(slot),
-        Content::Attestation { target, .. } => Seat::Target(target),
+        Content::Block { slot } => Some(Seat::Slot(slot)),
+        Content::Attestation { target, .. } => Some(Seat::Target(target)),
+        Content::Unslashable { .. } => None,
     }
 }
 
 fn rivals_not_refused(evidence: &Evidence) -> Vec<Violation> {
     let mut taken: BTreeMap<(PublicKey, Seat), Vec<&Release>> = BTreeMap::new();
     for release in evidence.genuine() {
-        taken.entry((release.validator, seat(release.content))).or_default().push(release);
+        if let Some(seat) = seat(release.content) {
+            taken.entry((release.validator, seat)).or_default().push(release);
+        }
     }
     let mut violations = Vec::new();
     for exchange in evidence.exchanges.iter().filter(|exchange| exchange.is_ok()) {
         let message = &exchange.message;
-        let owners = taken.get(&(message.validator, seat(message.content))).map(Vec::as_slice).unwrap_or_default();
+        let Some(seat) = seat(message.content) else { continue };
+        let owners = taken.get(&(message.validator, seat)).map(Vec::as_slice).unwrap_or_default();
         let before = owners.iter().find(|owner| owner.root != message.root && owner.at <= exchange.sent_at);
         violations.extend(before.map(|owner| {
             let shown = vec![owner.to_string(), exchange.to_string()];
@@ -94,10 +98,11 @@ fn disagreement(evidence: &Evidence) -> Vec<Violation> {
 }
 
 /// Per validator and kind of message that was ever signed, every node must have repeated the newest message and refused
-/// a rival of it.
+/// a rival of it. A key that was deleted signs no repeats, not even after it came back: then it is enough to refuse.
 fn not_shown(evidence: &Evidence) -> Vec<Violation> {
+    let slashable = evidence.genuine().filter(|release| seat(release.content).is_some());
     let signed: BTreeSet<(PublicKey, bool)> =
-        evidence.genuine().map(|release| (release.validator, is_block(release.content))).collect();
+        slashable.map(|release| (release.validator, is_block(release.content))).collect();
     if signed.is_empty() {
         return vec![Violation::new(NAME, "not one signature came: nothing was shown", Vec::new())];
     }
@@ -110,6 +115,9 @@ fn not_shown(evidence: &Evidence) -> Vec<Violation> {
     for (validator, is_block) in signed {
         for node in &evidence.nodes {
             for (status, what) in [(200, "repeat the newest"), (REFUSED, "refuse a rival of the newest")] {
+                if status == 200 && evidence.was_to_be_deleted(&validator) {
+                    continue;
+                }
                 if !shown.contains(&(validator, is_block, *node, status)) {
                     let kind = if is_block { "block" } else { "attestation" };
                     let text = format!("node {node} was not seen to {what} {kind} of {validator}");

@@ -17,6 +17,9 @@ use std::time::Duration;
 /// Idle connections kept per node: as many as requests that a storm has under way on it.
 const IDLE_PER_NODE: usize = 128;
 
+/// Idle connections kept per node for looks and operations.
+const IDLE_OPERATOR: usize = 4;
+
 /// Longer than any pause that a scenario makes, so that the answer of a thawed node is still read and judged.
 pub const SIGN_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -69,7 +72,7 @@ impl Courier {
         };
         Ok(Self {
             signer: client(&manifest.client(), IDLE_PER_NODE)?,
-            admin: client(&manifest.admin(), 2)?,
+            admin: client(&manifest.admin(), IDLE_OPERATOR)?,
             nodes: manifest.nodes.iter().map(address).collect(),
             history,
         })
@@ -112,6 +115,26 @@ impl Courier {
     pub async fn look(&self, url: &str, path: &str) -> Result<Response, ClientError> {
         let headers = [(ACCEPT, HeaderValue::from_static("application/json"))];
         self.admin.request(Method::GET, &format!("{url}{path}"), &headers, Bytes::new(), LOOK_DEADLINE).await
+    }
+
+    /// Any call with the certificate that may do everything, with a JSON body.
+    ///
+    /// # Errors
+    /// No such node, or no answer within the deadline.
+    pub async fn operate(
+        &self,
+        node: u64,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Response, ClientError> {
+        let address = self.nodes.iter().find(|address| address.node == node);
+        let no_such = || ClientError::Url { url: path.to_owned(), reason: format!("there is no node {node}") };
+        let url = format!("{}{path}", address.ok_or_else(no_such)?.url);
+        let json = HeaderValue::from_static("application/json");
+        let headers = [(ACCEPT, json.clone()), (CONTENT_TYPE, json)];
+        self.admin.request(method, &url, &headers, body, deadline).await
     }
 
     async fn post(&self, url: &str, message: &Message, agent: Agent) -> Result<Response, ClientError> {

@@ -1,8 +1,10 @@
 //! Everything that a run saw, as the invariants read it.
 
-use super::history::Exchange;
+use super::custody::{Deletion, Import};
+use super::history::{Exchange, History};
 use super::observation::{ExportSample, StatusSample};
 use super::release::{Release, releases};
+use consigner_rules::PublicKey;
 use std::time::Duration;
 
 /// Something that was broken on purpose.
@@ -35,6 +37,10 @@ pub struct Evidence {
     pub exports: Vec<ExportSample>,
     /// Every state of every node that was told.
     pub statuses: Vec<StatusSample>,
+    /// Every key that was imported while the run went on.
+    pub imports: Vec<Import>,
+    /// Every key that was deleted, and what was promised.
+    pub deletions: Vec<Deletion>,
     /// What was broken.
     pub faults: Vec<Fault>,
     /// Why the cluster did not come back after the last fault, if it did not.
@@ -46,14 +52,22 @@ impl Evidence {
     #[must_use]
     pub fn new(
         nodes: Vec<u64>,
-        exchanges: Vec<Exchange>,
+        history: &History,
         mut exports: Vec<ExportSample>,
         statuses: Vec<StatusSample>,
         faults: Vec<Fault>,
     ) -> Self {
         exports.sort_by_key(|export| export.asked_at);
+        let exchanges = history.exchanges();
         let releases = releases(&exchanges);
-        Self { nodes, exchanges, releases, exports, statuses, faults, not_healed: None }
+        let (imports, deletions) = (history.imports(), history.deletions());
+        Self { nodes, exchanges, releases, exports, statuses, imports, deletions, faults, not_healed: None }
+    }
+
+    /// Whether somebody tried to delete the validator's key.
+    #[must_use]
+    pub fn was_to_be_deleted(&self, validator: &PublicKey) -> bool {
+        self.deletions.iter().any(|deletion| deletion.validator == *validator)
     }
 
     /// The signatures that are what they claim to be.

@@ -3,8 +3,10 @@
 //! In: requests before they are sent, answers when they are read to the end. Out: the list, in the order of sending.
 //! Times count from the start of the run and come from one monotonic clock, so that "after" means something.
 
+use super::custody::{Deletion, Import};
 use super::message::Message;
 use bytes::Bytes;
+use consigner_rules::PublicKey;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -78,13 +80,21 @@ pub struct History {
     clock: Clock,
     exchanges: Mutex<Vec<Exchange>>,
     successes: AtomicU64,
+    pub(super) imports: Mutex<Vec<Import>>,
+    pub(super) deletions: Mutex<Vec<Deletion>>,
 }
 
 impl History {
     /// An empty list whose times count from `clock`.
     #[must_use]
     pub const fn new(clock: Clock) -> Self {
-        Self { clock, exchanges: Mutex::new(Vec::new()), successes: AtomicU64::new(0) }
+        Self {
+            clock,
+            exchanges: Mutex::new(Vec::new()),
+            successes: AtomicU64::new(0),
+            imports: Mutex::new(Vec::new()),
+            deletions: Mutex::new(Vec::new()),
+        }
     }
 
     /// The clock.
@@ -120,6 +130,15 @@ impl History {
     #[must_use]
     pub fn successes(&self) -> u64 {
         self.successes.load(Ordering::Relaxed)
+    }
+
+    /// Requests about this validator that were sent at or after this time and answered by this node.
+    #[must_use]
+    pub fn answers_of(&self, node: u64, validator: &PublicKey, since: Duration) -> Vec<Exchange> {
+        let exchanges = self.exchanges.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = exchanges.iter().rev().take_while(|exchange| exchange.sent_at >= since);
+        let asked = recent.filter(|one| one.node == node && one.message.validator == *validator);
+        asked.filter(|one| one.status().is_some()).cloned().collect()
     }
 
     /// Whether a 200 came back for a request sent at or after this time.

@@ -5,10 +5,10 @@
 
 use bytes::Bytes;
 use consigner_rules::message::SignPath;
-use consigner_rules::{AgreedDuty, Epoch, Network, ParseError, PublicKey, Root, SignRequest, Slot};
+use consigner_rules::{AgreedDuty, Epoch, Network, ParseError, PublicKey, Root, SignRequest, SigningType, Slot};
 use std::fmt;
 
-/// What a slashable message says, as far as slashing looks at it.
+/// What a message says, as far as slashing looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Content {
     /// A block.
@@ -22,6 +22,11 @@ pub enum Content {
         source: Epoch,
         /// Target epoch.
         target: Epoch,
+    },
+    /// Anything else: any number of these may be signed, as long as the key is there.
+    Unslashable {
+        /// Its type.
+        kind: SigningType,
     },
 }
 
@@ -66,7 +71,9 @@ impl Message {
             SignPath::Agreed(AgreedDuty::Attestation { source_epoch, target_epoch }) => {
                 Some(Content::Attestation { source: source_epoch, target: target_epoch })
             }
-            SignPath::Agreed(AgreedDuty::VoluntaryExit { .. }) | SignPath::Local(_) => None,
+            SignPath::Agreed(AgreedDuty::VoluntaryExit { .. }) | SignPath::Local(_) => {
+                Some(Content::Unslashable { kind: request.signing_type })
+            }
         };
         if found != Some(meant) {
             let found = found.map_or_else(|| request.signing_type.name().to_owned(), |found| found.to_string());
@@ -83,7 +90,7 @@ impl Content {
         match (self, other) {
             (Self::Block { slot }, Self::Block { slot: other }) => slot == other,
             (Self::Attestation { target, .. }, Self::Attestation { target: other, .. }) => target == other,
-            (Self::Block { .. }, Self::Attestation { .. }) | (Self::Attestation { .. }, Self::Block { .. }) => false,
+            (Self::Block { .. } | Self::Attestation { .. } | Self::Unslashable { .. }, _) => false,
         }
     }
 }
@@ -93,6 +100,7 @@ impl fmt::Display for Content {
         match self {
             Self::Block { slot } => write!(formatter, "block {slot}"),
             Self::Attestation { source, target } => write!(formatter, "attestation {source}->{target}"),
+            Self::Unslashable { kind } => formatter.write_str(kind.name()),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`message`] | a request: validator, slot or epochs, signing root computed here |
 //! | [`history`] | every request and every byte of every answer, with times of one clock |
+//! | [`custody`] | keys that were imported and deleted, and what was promised |
 //! | [`courier`] | sends over keep-alive mTLS, follows redirects, writes everything down |
 //! | [`release`] | the signatures that left any node, verified |
 //! | [`observation`] | exports and states of the nodes, asked during the run |
@@ -13,6 +14,7 @@
 //! Deliberately absent: logs, metrics and anything else that a node says about what it believes to have done.
 
 pub mod courier;
+pub mod custody;
 pub mod evidence;
 pub mod history;
 pub mod message;
@@ -21,6 +23,7 @@ pub mod release;
 pub mod watch;
 
 pub use courier::Courier;
+pub use custody::{Deletion, Import, Promise};
 pub use evidence::{Evidence, Fault};
 pub use history::{Exchange, History, Phase, Reply};
 pub use message::{Content, Message};

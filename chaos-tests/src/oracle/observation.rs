@@ -43,6 +43,8 @@ pub struct StatusSample {
     pub applied_index: Option<u64>,
     /// State digest at that index.
     pub digest: String,
+    /// Last index in its newest snapshot.
+    pub snapshot_index: Option<u64>,
     /// Raft term.
     pub term: u64,
     /// Whether it says to lead.
@@ -122,6 +124,8 @@ struct Status {
     role: String,
     term: u64,
     applied_index: Option<u64>,
+    #[serde(default)]
+    snapshot_index: Option<u64>,
     digest: String,
     ready: bool,
 }
@@ -133,9 +137,9 @@ struct Status {
 pub fn statuses(text: &[u8], at: Duration) -> Result<Vec<StatusSample>, String> {
     let status: ClusterStatus = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let sample = |member: Member| {
-        let Status { role, term, applied_index, digest, ready } = member.status?;
+        let Status { role, term, applied_index, snapshot_index, digest, ready } = member.status?;
         let (is_leader, is_ready) = (role == "leader", ready);
-        Some(StatusSample { node: member.id, at, applied_index, digest, term, is_leader, is_ready })
+        Some(StatusSample { node: member.id, at, applied_index, snapshot_index, digest, term, is_leader, is_ready })
     };
     Ok(status.nodes.into_iter().filter_map(sample).collect())
 }

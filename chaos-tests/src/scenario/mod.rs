@@ -9,7 +9,8 @@
 
 mod probe;
 
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, Setup};
+use crate::faults::deletion::{Disturbance, SNAPSHOT_EVERY};
 use crate::faults::{FaultError, Field, Kind};
 use crate::invariants::judge;
 use crate::oracle::history::Clock;
@@ -32,6 +33,9 @@ const CALM_MAX: Duration = Duration::from_secs(60);
 /// How often the number of acknowledged requests is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
+/// The API that brings keys in and takes them away, on the API port.
+const KEY_MANAGER: &str = "keymanager: {enabled: true}\n";
+
 /// Every request and answer of a run that violated something, one line each.
 const HISTORY_FILE: &str = "chaos-history.txt";
 
@@ -48,6 +52,14 @@ pub enum Scenario {
     RestartAll,
     /// Everything, in an order that the seed chooses.
     Mixed,
+    /// A key is deleted while 50 clients ask for its signature.
+    Delete,
+    /// The same while a follower is frozen in the middle of signing.
+    DeleteFrozen,
+    /// The same while a follower is down.
+    DeleteKilled,
+    /// The same while a follower is frozen and learns of the deletion from a snapshot.
+    DeleteSnapshot,
 }
 
 /// What to run.
@@ -92,6 +104,10 @@ impl Scenario {
             Self::PauseLeader => "pause-leader",
             Self::RestartAll => "restart-all",
             Self::Mixed => "mixed",
+            Self::Delete => "delete",
+            Self::DeleteFrozen => "delete-frozen",
+            Self::DeleteKilled => "delete-killed",
+            Self::DeleteSnapshot => "delete-snapshot",
         }
     }
 
@@ -109,6 +125,20 @@ impl Scenario {
                 Rng::new(seed).shuffle(&mut faults);
                 faults
             }
+            Self::Delete => vec![Kind::Delete(Disturbance::None)],
+            Self::DeleteFrozen => vec![Kind::Delete(Disturbance::Frozen)],
+            Self::DeleteKilled => vec![Kind::Delete(Disturbance::Killed)],
+            Self::DeleteSnapshot => vec![Kind::Delete(Disturbance::Snapshot)],
+        }
+    }
+
+    /// What every node's configuration has besides what `consigner dev` writes.
+    #[must_use]
+    pub fn overlay(self) -> Option<String> {
+        match self {
+            Self::Conflicts | Self::LeaderKills | Self::PauseLeader | Self::RestartAll | Self::Mixed => None,
+            Self::Delete | Self::DeleteFrozen | Self::DeleteKilled => Some(KEY_MANAGER.to_owned()),
+            Self::DeleteSnapshot => Some(format!("{KEY_MANAGER}raft: {{snapshot-every: {SNAPSHOT_EVERY}}}\n")),
         }
     }
 }
@@ -129,7 +159,9 @@ impl Options {
 /// The run could not take place; see [`RunError`].
 pub async fn run(options: &Options) -> Result<Report, RunError> {
     let begun = Instant::now();
-    let mut cluster = Cluster::start(&options.binary, options.validators).await?;
+    let overlay = options.scenario.overlay();
+    let setup = Setup { validators: options.validators, overlay, ..Setup::default() };
+    let mut cluster = Cluster::start_with(&options.binary, &setup).await?;
     let courier = Arc::new(Courier::new(cluster.manifest(), Arc::new(History::new(Clock::start())))?);
     let nodes: Vec<u64> = courier.nodes().iter().map(|address| address.node).collect();
     let chain = Chain::mainnet().ok_or(RunError::Network)?;
@@ -144,8 +176,7 @@ pub async fn run(options: &Options) -> Result<Report, RunError> {
     }
     let seen = watch.stop().await;
     let mut problems = seen.problems;
-    let exchanges = courier.history().exchanges();
-    let mut evidence = Evidence::new(nodes, exchanges, seen.exports, seen.statuses, broken.faults);
+    let mut evidence = Evidence::new(nodes, courier.history(), seen.exports, seen.statuses, broken.faults);
     evidence.not_healed = broken.not_healed;
     let violations = judge(&evidence);
     let kept = (!violations.is_empty()).then(|| keep(&mut cluster, &evidence));

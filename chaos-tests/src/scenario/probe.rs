@@ -50,7 +50,7 @@ pub async fn run(courier: &Courier, chain: &Chain, export: &ExportSample) -> Res
 /// A vote with the same target and another source: a double vote, too.
 fn doubled(content: Content) -> Option<Content> {
     match content {
-        Content::Block { .. } => None,
+        Content::Block { .. } | Content::Unslashable { .. } => None,
         Content::Attestation { source, target } => Some(Content::Attestation { source: source + 1, target }),
     }
 }

@@ -6,9 +6,11 @@
 
 pub mod body;
 pub mod generator;
+pub mod rush;
 
 pub use body::Chain;
 pub use generator::{Generator, Shot};
+pub use rush::Rush;
 
 use crate::oracle::{Courier, Phase};
 use std::sync::Arc;

@@ -1,0 +1,131 @@
+//! What else happens while a key is deleted.
+
+use super::{ANSWERS_MIN, OTHER_KEY, Stage, broken};
+use crate::faults::{FaultError, HEAL_MAX, POLL};
+use crate::invariants::s6::FREEZE;
+use crate::keymanager::{Deleted, LockedKey};
+use crate::storm::Rush;
+use crate::storm::rush::everything;
+use consigner_keys::development::interop_secret;
+use rustix::process::Signal;
+use std::time::Instant;
+
+/// What else happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disturbance {
+    /// Nothing.
+    None,
+    /// A follower is frozen in the middle of many signatures, and thawed after the acknowledgement.
+    Frozen,
+    /// A follower is killed, and started again by the supervisor.
+    Killed,
+    /// A follower is frozen until the log behind it is gone, so that it learns of the deletion from a snapshot.
+    Snapshot,
+}
+
+/// Requests that a node has to sign at once when it is frozen: far more than it has threads.
+const BURST: usize = 200;
+
+/// Entries between snapshots in a run with [`Disturbance::Snapshot`]; see [`crate::scenario::Scenario::overlay`].
+pub const SNAPSHOT_EVERY: u64 = 200;
+
+/// What a node keeps of the log behind a snapshot; a follower that is farther behind gets the snapshot.
+const KEPT_BEHIND_SNAPSHOT: u64 = 1_000;
+
+/// Clients that make the log grow; entries are committed two at a time, so more would only make them larger.
+const WRITERS: usize = 12;
+
+/// Deletes the key through node 1 under the disturbance; every node has answered 404 when this returns.
+pub(super) async fn run(stage: &mut Stage<'_, '_>, what: Disturbance, rush: Rush) -> Result<Deleted, FaultError> {
+    let (deleted, rush) = match what {
+        Disturbance::None => (stage.delete(1).await?, rush),
+        Disturbance::Frozen | Disturbance::Snapshot => frozen(stage, what, rush).await?,
+        Disturbance::Killed => killed(stage, rush).await?,
+    };
+    stage.until_answered(stage.field.now(), ANSWERS_MIN, |status| status == 404).await?;
+    rush.stop().await;
+    Ok(deleted)
+}
+
+async fn frozen(stage: &mut Stage<'_, '_>, what: Disturbance, mut rush: Rush) -> Result<(Deleted, Rush), FaultError> {
+    let victim = stage.victim().await?;
+    rush.burst(victim.0, BURST);
+    // Half of the burst was answered: the other half is in all stages of being answered.
+    stage.until_node_answered(victim.0, stage.field.now(), BURST / 2, |_| true).await?;
+    rush.burst(victim.0, BURST);
+    tokio::task::yield_now().await;
+    stage.field.cluster.signal(victim.1, Signal::STOP)?;
+    let fault = stage.field.begin(FREEZE, &[victim]);
+    let deleted = stage.delete(1).await?;
+    let others: Vec<u64> = stage.nodes().into_iter().filter(|node| *node != victim.0).collect();
+    for node in others {
+        stage.until_node_answered(node, stage.field.now(), ANSWERS_MIN, |status| status == 404).await?;
+    }
+    let writers = match what {
+        Disturbance::Snapshot => Some(stage.outgrow(victim.0).await?),
+        Disturbance::None | Disturbance::Frozen | Disturbance::Killed => None,
+    };
+    stage.field.cluster.signal(victim.1, Signal::CONT)?;
+    stage.field.until_restarted(&[]).await?;
+    stage.field.healed(fault);
+    if let Some(writers) = writers {
+        writers.stop().await;
+    }
+    Ok((deleted, rush))
+}
+
+async fn killed(stage: &mut Stage<'_, '_>, rush: Rush) -> Result<(Deleted, Rush), FaultError> {
+    let victim = stage.victim().await?;
+    let fault = stage.field.begin("kill-follower", &[victim]);
+    stage.field.cluster.signal(victim.1, Signal::KILL)?;
+    let deleted = stage.delete(1).await?;
+    stage.field.until_restarted(&[victim]).await?;
+    stage.field.healed(fault);
+    Ok((deleted, rush))
+}
+
+impl Stage<'_, '_> {
+    /// A follower that is not the node which is asked to delete, and its process.
+    async fn victim(&self) -> Result<(u64, u32), FaultError> {
+        let (leader, _) = self.field.leader().await?;
+        let node = if leader == 3 { 2 } else { 3 };
+        Ok((node, self.field.cluster.pid(node)?))
+    }
+
+    /// Another key signs until the log that the frozen node would need is gone.
+    async fn outgrow(&self, frozen: u64) -> Result<Rush, FaultError> {
+        let other = LockedKey::new(&interop_secret(OTHER_KEY), "a password").map_err(|error| broken("a key", error))?;
+        let key = other.validator;
+        // Acknowledged without the frozen node, as the deletion was.
+        let statuses = self.manager.import(1, &[other], None).await.map_err(|error| broken("an import", error))?;
+        if statuses != ["imported"] {
+            return Err(broken("an import", format!("{statuses:?}")));
+        }
+        let behind = self.newest_applied(frozen).unwrap_or(0);
+        let messages = everything(&self.chain, key, self.chain.modern_epoch(), self.seed);
+        let writers = Rush::start(&self.field.courier, &messages.map_err(|error| broken("a message", error))?, WRITERS);
+        let until = Instant::now() + HEAL_MAX;
+        loop {
+            let states = self.field.watch.states().await;
+            let leader = states.iter().find(|state| state.is_leader);
+            let snapshot = leader.and_then(|leader| leader.snapshot_index).unwrap_or(0);
+            if snapshot > behind + KEPT_BEHIND_SNAPSHOT + SNAPSHOT_EVERY {
+                break;
+            }
+            if Instant::now() > until {
+                let what = "a log that the frozen node cannot use any more";
+                return Err(FaultError::Late { what, seen: format!("it stands at {behind}; {states:?}") });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        // Those who asked the frozen node are answered only when it has thawed.
+        writers.halt();
+        Ok(writers)
+    }
+
+    /// The highest index that a node was ever seen to have applied.
+    fn newest_applied(&self, node: u64) -> Option<u64> {
+        let seen = self.field.watch.seen();
+        seen.statuses.iter().filter(|state| state.node == node).filter_map(|state| state.applied_index).max()
+    }
+}
