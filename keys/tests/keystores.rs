@@ -313,7 +313,7 @@ fn parameters_that_could_not_be_read_are_not_written() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
     fn what_is_encrypted_is_decrypted(

@@ -99,7 +99,7 @@ impl Keystore {
         let payload = secret.to_bytes();
         let mut keystore = Self::encrypt_payload(payload.as_slice(), password, kdf)?;
         keystore.public_key = Some(secret.public_key());
-        keystore.path = Some(path.to_owned());
+        keystore.path = Some(path.to_owned()).filter(|path| !path.is_empty());
         Ok(keystore)
     }
 

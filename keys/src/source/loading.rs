@@ -1,7 +1,7 @@
 //! Turns candidates into secrets: skips what is known, decrypts each key once, and says how far it is.
 //!
 //! ```text
-//! candidates --grouped by public key--> known? --no--> DecryptPool, fetch --> Loaded, in the order of the candidates
+//! candidates --grouped by public key--> known? --no--> DecryptPool, fetch --> Loaded, in order
 //! ```
 //! In: candidates of any number of sources. Out: [`Loaded`] keys, one by one, so that the caller can seal and replicate
 //! the first while the last is still decrypted, and an import that is broken off loses nothing. Deliberately absent:
@@ -110,8 +110,9 @@ pub struct Loading {
 }
 
 impl Loading {
-    /// Starts a run. Candidates that claim the same public key are tried one after the other until one of them opens;
-    /// `known` is asked when a candidate's turn comes.
+    /// Starts a run. Results come in the order of the candidates, except that candidates that claim the same public key
+    /// come together: they are tried one after the other until one of them opens. `known` is asked when a candidate's
+    /// turn comes.
     #[must_use]
     pub fn new(
         candidates: Vec<Candidate>,

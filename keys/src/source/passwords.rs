@@ -78,7 +78,8 @@ impl Finder {
         let names = names(file, public_key);
         let looked_for: Vec<PathBuf> =
             directories.iter().flat_map(|directory| names.iter().map(|name| directory.join(name))).collect();
-        let there = looked_for.iter().find(|path| path.symlink_metadata().is_ok());
+        // A folder is the key's own, named as a password file would be; a dangling link is an error worth seeing.
+        let there = looked_for.iter().find(|path| path.symlink_metadata().is_ok() && !path.is_dir());
         match there {
             Some(path) => read(path),
             None => Err(SourceError::NoPassword { looked_for }),

@@ -61,3 +61,7 @@ fn read_secret(text: &str, named: Option<PublicKey>) -> Result<SecretKey, Source
     let held = secret.public_key();
     if held == named { Ok(secret) } else { Err(SourceError::WrongPublicKey { named, held }) }
 }
+
+#[cfg(test)]
+#[path = "wallet_tests.rs"]
+mod tests;
