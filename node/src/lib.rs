@@ -8,6 +8,7 @@
 //! | [`dev`] | a whole cluster of child processes on loopback |
 //! | [`tour`] | what the cluster promises, shown step by step |
 //! | [`bench`] | mainnet-shaped slots against a cluster, measured |
+//! | [`source`] | reads key sources, for nodes and for the command line |
 //! | [`client`] | the way into a cluster for all of these |
 //! | [`certs`] | certificates of a development cluster |
 //!
@@ -22,4 +23,5 @@ pub mod dev;
 pub mod files;
 pub mod report;
 pub mod serve;
+pub mod source;
 pub mod tour;

@@ -6,7 +6,9 @@ pub mod cluster;
 pub mod config;
 pub mod dev;
 pub mod history;
+pub mod keys;
 pub mod output;
+pub mod progress;
 pub mod run;
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,7 @@ const EXAMPLES: &str = "Examples:
   consigner dev --tour                   the same, shown working, then stopped
   consigner run --config consigner.yaml  one node
   consigner cluster status --dir ./consigner-dev
+  consigner keys import --dir ./consigner-dev --from ./validator_keys --passwords ./passwords
   consigner history export --dir ./consigner-dev --to history.json
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 done in part (each item reported).";
@@ -60,6 +63,8 @@ pub enum Command {
     Dev(dev::DevArgs),
     /// Make a cluster, look at it.
     Cluster(cluster::ClusterArgs),
+    /// Make, import, list, delete and rewrap keys.
+    Keys(keys::KeysArgs),
     /// Move signing histories (EIP-3076) out of and into a live cluster.
     History(history::HistoryArgs),
     /// Play mainnet-shaped slots against a development cluster and measure.
@@ -76,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Dev(args) => blocking(dev::main(args)),
         Command::Cluster(args) => blocking(cluster::main(args)),
+        Command::Keys(args) => blocking(keys::main(args)),
         Command::History(args) => blocking(history::main(args)),
         Command::Bench(args) => blocking(bench::main(args)),
         Command::Config(args) => config::main(&args),

@@ -82,9 +82,11 @@ pub fn load(file: &Path, flags: &[FlagValue]) -> Result<Loaded, Exit> {
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name != "CONSIGNER_CONFIG");
-    let loaded =
-        config::load(file, variables, flags).and_then(|loaded| loaded.config.check_files(file).map(|()| loaded));
-    loaded.map_err(|error| {
+    let checked = |mut loaded: Loaded| {
+        loaded.remarks.extend(loaded.config.check_files(file)?);
+        Ok(loaded)
+    };
+    config::load(file, variables, flags).and_then(checked).map_err(|error| {
         for problem in &error.0 {
             output::complain(&problem.to_string());
         }

@@ -7,6 +7,8 @@ pub mod admin;
 pub mod deployment;
 pub mod faults;
 pub mod history;
+pub mod keys;
+pub mod members;
 pub mod signing;
 #[cfg(test)]
 mod tests;
@@ -58,6 +60,9 @@ pub enum CallError {
         /// The error text of the answer.
         message: String,
     },
+    /// A key cannot be packed for its way.
+    #[error("a key cannot be packed")]
+    Keystore(#[source] consigner_keys::keystore::KeystoreError),
     /// The answer is not what this version understands.
     #[error("{url} gave an answer that is not understood: {reason}")]
     Answer {
@@ -66,6 +71,20 @@ pub enum CallError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl CallError {
+    /// Whether the same call may succeed a moment later: nobody answered, or the cluster could not (an election).
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Status { status, .. } => {
+                matches!(*status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+            }
+            Self::Tls(_) | Self::NoEndpoint | Self::Answer { .. } | Self::Keystore(_) => false,
+        }
+    }
 }
 
 impl ClusterClient {

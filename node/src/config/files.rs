@@ -1,38 +1,167 @@
-//! Checks, before anything is opened, that the files a configuration names are there: the message then names the key.
+//! Checks, before anything is opened, that the files a configuration names are there, and that nobody else can read
+//! those that are secret: the message then names the key.
 
 use super::error::{ConfigError, Origin, Problem};
-use super::{Config, keys};
+use super::keys;
+use super::sealer::LocalSecret;
+use super::vault::{VaultAccess, VaultAuth};
+use super::{Config, KeyManagerDoor};
+use consigner_keys::source::Passwords;
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+/// Any of these bits would let another user read or change the file.
+const FOREIGN_MODE_BITS: u32 = 0o077;
+
+/// What is asked of a file.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// It can be read.
+    Readable,
+    /// It can be read, by its owner only.
+    Secret,
+    /// It is a directory that can be listed.
+    Directory,
+}
+
+type Named<'c> = (String, &'c Path, Kind);
+
 impl Config {
-    /// Whether every file that the node will read exists and can be opened.
+    /// Whether every file that the node will read exists and can be opened, and is private if it is a secret. Returns
+    /// remarks about sources that are not there: keys that the cluster holds sign without them.
     ///
     /// # Errors
     /// One problem per file, by key.
-    pub fn check_files(&self, config_file: &Path) -> Result<(), ConfigError> {
+    pub fn check_files(&self, config_file: &Path) -> Result<Vec<String>, ConfigError> {
+        let mut needed = self.doors();
+        needed.extend(self.sealers());
+        let (mut problems, mut remarks) = (Vec::new(), Vec::new());
+        let named = needed.into_iter().map(|named| (named, true));
+        for ((key, file, kind), needed) in named.chain(self.sources().into_iter().map(|named| (named, false))) {
+            let Some(complaint) = complaint(file, kind) else { continue };
+            let origin = Origin::File { file: config_file.to_owned(), line: 0 };
+            let problem = Problem { origin, key, what: complaint.what };
+            if needed || !complaint.absent {
+                problems.push(problem);
+            } else {
+                remarks.push(problem.to_string());
+            }
+        }
+        if problems.is_empty() { Ok(remarks) } else { Err(ConfigError(problems)) }
+    }
+
+    fn doors(&self) -> Vec<Named<'_>> {
         let network = Path::new(&self.network.name_or_file);
         let built_in = keys::NETWORKS.contains(&self.network.name_or_file.as_str());
-        let named = [
-            ("network", (!built_in).then_some(network)),
-            ("api.tls.cert", Some(self.api.tls.cert.as_path())),
-            ("api.tls.key", Some(self.api.tls.key.as_path())),
-            ("api.tls.client-ca", Some(self.api.tls.ca.as_path())),
-            ("peer.tls.cert", Some(self.peer.tls.cert.as_path())),
-            ("peer.tls.key", Some(self.peer.tls.key.as_path())),
-            ("peer.tls.ca", Some(self.peer.tls.ca.as_path())),
-            ("keys.sealer.local.key-file", Some(self.keys.sealing_key_file.as_path())),
-            ("keys.import.raw-keys-file", self.keys.import.raw_keys_file.as_deref()),
+        let mut named = vec![
+            readable("api.tls.cert", &self.api.tls.cert),
+            readable("api.tls.key", &self.api.tls.key),
+            readable("api.tls.client-ca", &self.api.tls.ca),
+            readable("peer.tls.cert", &self.peer.tls.cert),
+            readable("peer.tls.key", &self.peer.tls.key),
+            readable("peer.tls.ca", &self.peer.tls.ca),
         ];
-        let problems: Vec<Problem> = named
-            .into_iter()
-            .filter_map(|(key, file)| file.map(|file| (key, file)))
-            .filter_map(|(key, file)| {
-                let error = std::fs::File::open(file).err()?;
-                let origin = Origin::File { file: config_file.to_owned(), line: 0 };
-                let what = format!("{} cannot be read: {error}", file.display());
-                Some(Problem { origin, key: key.to_owned(), what })
-            })
-            .collect();
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+        named.extend(self.keys.import.raw_keys_file.as_deref().map(|file| readable("keys.import.raw-keys-file", file)));
+        if !built_in {
+            named.push(readable("network", network));
+        }
+        let Some(keymanager) = &self.keymanager else { return named };
+        named.extend(keymanager.token_file.as_deref().map(|file| secret("keymanager.token-file", file)));
+        if let Some(KeyManagerDoor { tls, .. }) = &keymanager.door {
+            named.push(readable("keymanager.tls.cert", &tls.cert));
+            named.push(readable("keymanager.tls.key", &tls.key));
+            named.push(readable("keymanager.tls.client-ca", &tls.ca));
+        }
+        named
+    }
+
+    fn sealers(&self) -> Vec<Named<'_>> {
+        let mut named = Vec::new();
+        if let Some(local) = &self.keys.sealer.local {
+            named.push(match &local.secret {
+                LocalSecret::KeyFile(file) => secret("keys.sealer.local.key-file", file),
+                LocalSecret::PassphraseFile(file) => secret("keys.sealer.local.passphrase-file", file),
+            });
+            let previous = local.previous_key_files.iter();
+            named.extend(previous.map(|file| secret("keys.sealer.local.previous-key-files", file)));
+        }
+        if let Some(transit) = &self.keys.sealer.vault_transit {
+            named.extend(vault("keys.sealer.vault-transit", &transit.access));
+        }
+        named
+    }
+
+    fn sources(&self) -> Vec<Named<'_>> {
+        let source = &self.keys.source;
+        let directory = |key: &str, path| (key.to_owned(), path, Kind::Directory);
+        let mut named = Vec::new();
+        named.extend(source.key_config.as_deref().map(|path| directory("keys.source.key-config-path", path)));
+        if let Some(keystores) = &source.keystores {
+            named.push(directory("keys.source.keystores-path", &keystores.path));
+            match &keystores.passwords {
+                Passwords::Beside => {}
+                Passwords::Directory(path) => {
+                    named.push(directory("keys.source.keystores-passwords-path", path));
+                }
+                Passwords::File(file) => named.push(secret("keys.source.keystores-password-file", file)),
+            }
+        }
+        if let Some(kv) = &source.vault_kv {
+            named.extend(vault("keys.source.vault-kv", &kv.access));
+        }
+        named
+    }
+}
+
+fn readable<'c>(key: &str, file: &'c Path) -> Named<'c> {
+    (key.to_owned(), file, Kind::Readable)
+}
+
+fn secret<'c>(key: &str, file: &'c Path) -> Named<'c> {
+    (key.to_owned(), file, Kind::Secret)
+}
+
+fn vault<'c>(section: &str, access: &'c VaultAccess) -> Vec<Named<'c>> {
+    let key = |name: &str| format!("{section}.{name}");
+    let mut named: Vec<Named<'c>> = access.ca.iter().map(|file| readable(&key("ca"), file)).collect();
+    match &access.auth {
+        VaultAuth::Token { file } => named.extend(file.iter().map(|file| secret(&key("token-file"), file))),
+        VaultAuth::AppRole { role_id_file, secret_id_file, .. } => {
+            named.push(readable(&key("role-id-file"), role_id_file));
+            named.push(secret(&key("secret-id-file"), secret_id_file));
+        }
+        // Kubernetes decides about the mode of a projected token.
+        VaultAuth::Kubernetes { jwt_file, .. } => named.push(readable(&key("jwt-file"), jwt_file)),
+        VaultAuth::Certificate { cert, key: private, .. } => {
+            named.push(readable(&key("cert"), cert));
+            named.push(secret(&key("cert-key"), private));
+        }
+    }
+    named
+}
+
+/// What is wrong with a file.
+struct Complaint {
+    /// It is not there, or cannot be opened.
+    absent: bool,
+    what: String,
+}
+
+fn complaint(path: &Path, kind: Kind) -> Option<Complaint> {
+    let absent = |what: String| Some(Complaint { absent: true, what });
+    if matches!(kind, Kind::Directory) {
+        let error = std::fs::read_dir(path).err()?;
+        return absent(format!("{} cannot be listed: {error}", path.display()));
+    }
+    let mode = File::open(path).and_then(|file| file.metadata()).map(|metadata| metadata.permissions().mode() & 0o777);
+    match (mode, kind) {
+        (Err(error), _) => absent(format!("{} cannot be read: {error}", path.display())),
+        (Ok(mode), Kind::Secret) if mode & FOREIGN_MODE_BITS != 0 => {
+            let file = path.display();
+            let what = format!("{file} has mode {mode:03o}; only its owner may have access: chmod 600 {file}");
+            Some(Complaint { absent: false, what })
+        }
+        (Ok(_), Kind::Readable | Kind::Secret | Kind::Directory) => None,
     }
 }

@@ -17,6 +17,18 @@ const WEB3SIGNER: &[(&str, Option<char>, &str, Part)] = &[
     ("logging-format", None, "log.format", Part::Whole),
     ("metrics-host", None, "metrics.listen", Part::Host),
     ("metrics-port", None, "metrics.listen", Part::Port),
+    ("key-config-path", None, "keys.source.key-config-path", Part::Whole),
+    ("key-store-path", None, "keys.source.key-config-path", Part::Whole),
+    ("keystores-path", None, "keys.source.keystores-path", Part::Whole),
+    ("keystores-passwords-path", None, "keys.source.keystores-passwords-path", Part::Whole),
+    ("keystores-password-file", None, "keys.source.keystores-password-file", Part::Whole),
+    ("aws-secrets-enabled", None, "keys.source.aws-secrets.enabled", Part::Switch),
+    ("aws-secrets-region", None, "keys.source.aws-secrets.region", Part::Whole),
+    ("aws-secrets-prefixes-filter", None, "keys.source.aws-secrets.prefixes-filter", Part::Whole),
+    ("aws-secrets-tag", None, "keys.source.aws-secrets.tags", Part::Whole),
+    ("aws-endpoint-override", None, "keys.source.aws-secrets.endpoint", Part::Whole),
+    ("key-manager-api-enabled", None, "keymanager.enabled", Part::Switch),
+    ("enable-key-manager-api", None, "keymanager.enabled", Part::Switch),
 ];
 
 #[derive(Clone, Copy)]
@@ -25,6 +37,8 @@ enum Part {
     Host,
     Port,
     Seconds,
+    /// Whole, and `true` when no value follows.
+    Switch,
 }
 
 /// Adds all flags to a command.
@@ -42,8 +56,11 @@ pub fn augment(mut command: Command) -> Command {
         }
         command = command.arg(arg.help_heading("Configuration (overrides file and environment)"));
     }
-    for (name, short, path, _) in WEB3SIGNER {
+    for (name, short, path, part) in WEB3SIGNER {
         let mut arg = Arg::new(*name).long(*name).value_name("VALUE").help(format!("Web3Signer's name for {path}"));
+        if matches!(part, Part::Switch) {
+            arg = arg.num_args(0..=1).default_missing_value("true");
+        }
         if let Some(short) = short {
             arg = arg.short(*short);
         }
@@ -59,7 +76,7 @@ pub fn values(matches: &ArgMatches) -> Vec<FlagValue> {
     let theirs = WEB3SIGNER.iter().filter_map(|(name, _, path, part)| {
         let key: &'static Key = keys::find(path)?;
         let target = match part {
-            Part::Whole => Target::Key(key),
+            Part::Whole | Part::Switch => Target::Key(key),
             Part::Host => Target::ListenHost(key),
             Part::Port => Target::ListenPort(key),
             Part::Seconds => Target::Seconds(key),

@@ -3,6 +3,9 @@
 //! In: nothing. Out: the table from which the YAML reader, the `CONSIGNER_*` variables, the flags of `consigner run`
 //! and the test of the example file are all made, so that none of them can know a key that the others do not.
 
+pub use super::form::Form;
+pub use super::nearest::nearest;
+
 /// One leaf of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
@@ -18,71 +21,6 @@ pub struct Key {
     pub help: &'static str,
 }
 
-/// What a key may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// A positive integer.
-    Id,
-    /// An integer from 0 up.
-    Count,
-    /// A certificate's common name, or a name for people.
-    Name,
-    /// A file or directory; relative ones start at the directory of the configuration file.
-    Path,
-    /// A network name, or a file like [`Form::Path`].
-    Network,
-    /// 16 bytes of hexadecimal.
-    ClusterId,
-    /// 32 bytes of hexadecimal.
-    Root,
-    /// `IP:PORT`.
-    Listen,
-    /// `HOST:PORT`.
-    HostPort,
-    /// `https://HOST:PORT`.
-    HttpsUrl,
-    /// A list of host names and addresses.
-    Hosts,
-    /// A list of common names.
-    Names,
-    /// One of these words.
-    Word(&'static [&'static str]),
-    /// `true` or `false`.
-    Switch,
-    /// A time with a unit.
-    Duration,
-}
-
-impl Form {
-    /// Whether the value is a list.
-    #[must_use]
-    pub const fn is_list(self) -> bool {
-        matches!(self, Self::Hosts | Self::Names)
-    }
-
-    /// The end of an error message: what is allowed, with an example.
-    #[must_use]
-    pub fn allowed(self) -> String {
-        match self {
-            Self::Id => "a whole number from 1 up".into(),
-            Self::Count => "a whole number from 0 up".into(),
-            Self::Name => "a name of 1 to 64 letters, digits and . _ -".into(),
-            Self::Path => "a path".into(),
-            Self::Network => format!("one of {}, or a network configuration file", NETWORKS.join(", ")),
-            Self::ClusterId => "16 bytes of hexadecimal, e.g. from `openssl rand -hex 16`".into(),
-            Self::Root => "32 bytes of hexadecimal".into(),
-            Self::Listen => "IP:PORT, e.g. 127.0.0.1:9000".into(),
-            Self::HostPort => "HOST:PORT, e.g. node1.example:9001".into(),
-            Self::HttpsUrl => "https://HOST[:PORT] without a path, e.g. https://node1.example:9000".into(),
-            Self::Hosts => "a list of host names and addresses without ports, or \"*\" alone".into(),
-            Self::Names => "a list of common names, or \"*\" alone for every certificate that the CA issued".into(),
-            Self::Word(words) => format!("one of {}", words.join(", ")),
-            Self::Switch => "true or false".into(),
-            Self::Duration => "a time with a unit ms, s or min, e.g. 350ms".into(),
-        }
-    }
-}
-
 /// The networks that are built in.
 pub const NETWORKS: &[&str] = consigner_rules::Network::NAMES;
 
@@ -94,6 +32,18 @@ pub const LOG_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trac
 
 /// What `log.format` may be.
 pub const LOG_FORMATS: &[&str] = &["text", "json"];
+
+/// What `keys.sealer.use` may be: the kinds of `consigner_keys`.
+pub const SEALERS: &[&str] = &["local", "aws-kms", "vault-transit"];
+
+/// What `auth` of a Vault section may be.
+pub const VAULT_AUTHS: &[&str] = &["token", "approle", "kubernetes", "cert"];
+
+/// What `keymanager.tls.client-certificate` may be.
+pub const CLIENT_CERTIFICATE: &[&str] = &["required", "optional"];
+
+/// Where Kubernetes mounts the token of a pod's service account.
+const JWT_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 const fn required(path: &'static str, form: Form, help: &'static str) -> Key {
     Key { path, form, default: None, required: true, help }
@@ -145,9 +95,99 @@ pub const KEYS: &[Key] = &[
     defaulted("metrics.enabled", Form::Switch, "true", "Whether Prometheus metrics are served"),
     defaulted("metrics.listen", Form::Listen, "127.0.0.1:9002", "Where metrics are served, plain HTTP"),
     defaulted("metrics.host-allowlist", Form::Hosts, "localhost,127.0.0.1", "Values of the Host header for metrics"),
-    required("keys.sealer.local.key-file", Form::Path, "Key file that wraps the data keys of the cluster"),
+    defaulted(
+        "keys.sealer.use",
+        Form::Word(SEALERS),
+        "local",
+        "Which sealer wraps new data keys; all that are set up open",
+    ),
+    optional("keys.sealer.local.key-file", Form::Path, "Key file that wraps the data keys of the cluster"),
+    optional("keys.sealer.local.passphrase-file", Form::Path, "In place of the key file: a file with a passphrase"),
+    defaulted(
+        "keys.sealer.local.previous-key-files",
+        Form::Paths,
+        "",
+        "Earlier key files, until `keys rewrap` is done",
+    ),
+    optional("keys.sealer.aws-kms.key-id", Form::Text, "KMS key that wraps the data keys: id, ARN or alias"),
+    optional("keys.sealer.aws-kms.region", Form::Text, "AWS region; the standard chain's without it"),
+    optional("keys.sealer.aws-kms.endpoint", Form::Url, "Another KMS endpoint than the region's"),
+    optional("keys.sealer.aws-kms.profile", Form::Text, "Profile of the AWS configuration files"),
+    optional("keys.sealer.vault-transit.address", Form::Url, "Vault server whose transit engine wraps the data keys"),
+    optional("keys.sealer.vault-transit.key", Form::Text, "Name of the transit key"),
+    defaulted("keys.sealer.vault-transit.mount", Form::Text, "transit", "Mount of the transit engine"),
+    optional("keys.sealer.vault-transit.namespace", Form::Text, "Vault namespace"),
+    optional("keys.sealer.vault-transit.ca", Form::Path, "CAs of the Vault server, PEM; the system's without it"),
+    defaulted("keys.sealer.vault-transit.auth", Form::Word(VAULT_AUTHS), "token", "How the node logs in to Vault"),
+    optional("keys.sealer.vault-transit.auth-mount", Form::Text, "Mount of the auth method, if not its own name"),
+    optional("keys.sealer.vault-transit.token-file", Form::Path, "File with a token; VAULT_TOKEN without it"),
+    optional("keys.sealer.vault-transit.role-id-file", Form::Path, "File with the role id, for approle"),
+    optional("keys.sealer.vault-transit.secret-id-file", Form::Path, "File with the secret id, for approle"),
+    optional("keys.sealer.vault-transit.role", Form::Text, "Role, for kubernetes; for cert only if several fit"),
+    defaulted("keys.sealer.vault-transit.jwt-file", Form::Path, JWT_FILE, "Service account token, for kubernetes"),
+    optional("keys.sealer.vault-transit.cert", Form::Path, "Client certificate, PEM, for cert"),
+    optional("keys.sealer.vault-transit.cert-key", Form::Path, "Private key of that certificate, PEM"),
+    optional("keys.source.key-config-path", Form::Path, "Directory of Web3Signer key configuration files"),
+    optional("keys.source.keystores-path", Form::Path, "Directory of EIP-2335 keystores, in any client's layout"),
+    optional("keys.source.keystores-passwords-path", Form::Path, "Directory of their passwords, one file each"),
+    optional("keys.source.keystores-password-file", Form::Path, "One password file for all of them"),
+    defaulted(
+        "keys.source.poll-interval",
+        Form::Duration,
+        "60s",
+        "How often the directories are looked at for changes",
+    ),
+    defaulted("keys.source.aws-secrets.enabled", Form::Switch, "false", "Whether AWS Secrets Manager is a source"),
+    optional("keys.source.aws-secrets.region", Form::Text, "AWS region; the standard chain's without it"),
+    optional("keys.source.aws-secrets.endpoint", Form::Url, "Another Secrets Manager endpoint than the region's"),
+    optional("keys.source.aws-secrets.profile", Form::Text, "Profile of the AWS configuration files"),
+    defaulted(
+        "keys.source.aws-secrets.prefixes-filter",
+        Form::Texts,
+        "",
+        "Only secrets whose names begin with one of these",
+    ),
+    defaulted("keys.source.aws-secrets.tags", Form::Pairs, "", "Only secrets with all of these tags"),
+    optional("keys.source.vault-kv.address", Form::Url, "Vault server whose KV v2 engine is a source"),
+    defaulted("keys.source.vault-kv.mount", Form::Text, "secret", "Mount of the KV v2 engine"),
+    defaulted("keys.source.vault-kv.path", Form::Text, "", "Folder below the mount; everything below it is read"),
+    optional("keys.source.vault-kv.namespace", Form::Text, "Vault namespace"),
+    optional("keys.source.vault-kv.ca", Form::Path, "CAs of the Vault server, PEM; the system's without it"),
+    defaulted("keys.source.vault-kv.auth", Form::Word(VAULT_AUTHS), "token", "How the node logs in to Vault"),
+    optional("keys.source.vault-kv.auth-mount", Form::Text, "Mount of the auth method, if not its own name"),
+    optional("keys.source.vault-kv.token-file", Form::Path, "File with a token; VAULT_TOKEN without it"),
+    optional("keys.source.vault-kv.role-id-file", Form::Path, "File with the role id, for approle"),
+    optional("keys.source.vault-kv.secret-id-file", Form::Path, "File with the secret id, for approle"),
+    optional("keys.source.vault-kv.role", Form::Text, "Role, for kubernetes; for cert only if several fit"),
+    defaulted("keys.source.vault-kv.jwt-file", Form::Path, JWT_FILE, "Service account token, for kubernetes"),
+    optional("keys.source.vault-kv.cert", Form::Path, "Client certificate, PEM, for cert"),
+    optional("keys.source.vault-kv.cert-key", Form::Path, "Private key of that certificate, PEM"),
+    defaulted("keys.decrypt.threads", Form::Id, "1", "Keystores that are decrypted at one time"),
+    defaulted("keys.decrypt.memory-max", Form::Bytes, "512MiB", "Memory that their key derivations take together"),
     defaulted("keys.import.interop-count", Form::Count, "0", "Development only: so many interop keys are imported"),
     optional("keys.import.raw-keys-file", Form::Path, "Development only: hexadecimal secrets to import, one per line"),
+    defaulted("keymanager.enabled", Form::Switch, "false", "Whether the key manager API is served"),
+    optional("keymanager.listen", Form::Listen, "A listener of its own; without it the API port serves it to admins"),
+    defaulted(
+        "keymanager.host-allowlist",
+        Form::Hosts,
+        "localhost,127.0.0.1",
+        "Values of the Host header, own listener",
+    ),
+    optional("keymanager.token-file", Form::Path, "File with the bearer token that calls must bring as well"),
+    optional("keymanager.tls.cert", Form::Path, "Certificate chain of the own listener, PEM; api.tls.cert without it"),
+    optional("keymanager.tls.key", Form::Path, "Private key of that certificate, PEM; api.tls.key without it"),
+    optional(
+        "keymanager.tls.client-ca",
+        Form::Path,
+        "CAs of its client certificates, PEM; api.tls.client-ca without it",
+    ),
+    defaulted(
+        "keymanager.tls.client-certificate",
+        Form::Word(CLIENT_CERTIFICATE),
+        "required",
+        "Whether the own listener asks callers for a certificate, or the token is enough",
+    ),
     defaulted("log.level", Form::Word(LOG_LEVELS), "info", "Least severity that is logged"),
     defaulted("log.format", Form::Word(LOG_FORMATS), "text", "Form of the log lines"),
     defaulted("raft.heartbeat", Form::Duration, "50ms", "Interval of the leader's heartbeats"),
@@ -187,29 +227,3 @@ impl Key {
 
 /// What the environment variables of the configuration begin with.
 pub const VARIABLE_PREFIX: &str = "CONSIGNER_";
-
-/// The known word that is nearest to `word`, if one is near enough to be what was meant.
-#[must_use]
-pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(2);
-    known
-        .map(|candidate| (distance(word, candidate), candidate))
-        .min()
-        .filter(|(far, _)| *far <= limit)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance over characters.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, l) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, r) in right.iter().enumerate() {
-            let substituted = diagonal + usize::from(l != *r);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
-}

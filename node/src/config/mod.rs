@@ -7,16 +7,27 @@
 pub mod error;
 pub mod files;
 pub mod flags;
+mod form;
+#[cfg(test)]
+mod key_tests;
+pub mod keymanager;
 pub mod keys;
+mod nearest;
 mod resolve;
+pub mod sealer;
 pub mod settings;
+pub mod source;
 #[cfg(test)]
 mod tests;
 pub mod tree;
-mod values;
+pub(crate) mod values;
+pub mod vault;
 
 pub use error::{ConfigError, Origin, Problem};
+pub use keymanager::{KeyManagerConfig, KeyManagerDoor};
+pub use sealer::SealerConfig;
 pub use settings::{FlagValue, Settings};
+pub use source::{DecryptConfig, SourceConfig};
 
 use consigner_gate::HostAllowlist;
 use consigner_raft::Timing;
@@ -46,6 +57,8 @@ pub struct Config {
     pub metrics: Option<MetricsConfig>,
     /// Where keys come from and how they are sealed.
     pub keys: KeysConfig,
+    /// The key manager API, if it is enabled.
+    pub keymanager: Option<KeyManagerConfig>,
     /// What is logged.
     pub log: LogConfig,
     /// Timers.
@@ -146,8 +159,12 @@ pub struct MetricsConfig {
 /// See `keys.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysConfig {
-    /// Wraps the data keys.
-    pub sealing_key_file: PathBuf,
+    /// What wraps the data keys.
+    pub sealer: SealerConfig,
+    /// Where keys are found.
+    pub source: SourceConfig,
+    /// How many keystores are decrypted at one time.
+    pub decrypt: DecryptConfig,
     /// Keys that the cluster shall hold, for development.
     pub import: ImportConfig,
 }

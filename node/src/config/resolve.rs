@@ -32,7 +32,8 @@ pub fn resolve(settings: Settings, base: &Path) -> Result<Config, ConfigError> {
     }
 }
 
-struct Resolver<'b> {
+/// Reads key after key, and remembers every complaint.
+pub(super) struct Resolver<'b> {
     settings: Settings,
     base: &'b Path,
 }
@@ -43,6 +44,7 @@ impl Resolver<'_> {
         let (node, cluster_id) = (self.node(), self.parsed("cluster.id"));
         let (network, api, peer) = (self.network(), self.api(), self.peer());
         let (metrics, keys, log, raft) = (self.metrics(), self.keys(), self.log(), self.timing());
+        let keymanager = self.keymanager(api.as_ref().map(|api| &api.tls));
         let snapshot_every = self.number("raft.snapshot-every", 1);
         Some(Config {
             node: node?,
@@ -52,6 +54,7 @@ impl Resolver<'_> {
             peer: peer?,
             metrics: metrics?,
             keys: keys?,
+            keymanager: keymanager?,
             log: log?,
             raft: raft?,
             snapshot_every: snapshot_every?,
@@ -62,7 +65,7 @@ impl Resolver<'_> {
         let id = self.number("node.id", 1);
         let name = self.scalar("node.name", values::name);
         let data_dir = self.path("node.data-dir");
-        let pid_file = self.optional_path("node.pid-file");
+        let pid_file = self.path("node.pid-file");
         Some(NodeConfig { id: id?, name: name?, data_dir: data_dir?, pid_file })
     }
 
@@ -134,11 +137,11 @@ impl Resolver<'_> {
     }
 
     fn keys(&mut self) -> Option<KeysConfig> {
-        let sealing_key_file = self.path("keys.sealer.local.key-file");
+        let (sealer, source, decrypt) = (self.sealer(), self.source(), self.decrypt());
         let interop_count = self.number("keys.import.interop-count", 0);
-        let raw_keys_file = self.optional_path("keys.import.raw-keys-file");
+        let raw_keys_file = self.path("keys.import.raw-keys-file");
         let import = ImportConfig { interop_count: interop_count?, raw_keys_file };
-        Some(KeysConfig { sealing_key_file: sealing_key_file?, import })
+        Some(KeysConfig { sealer: sealer?, source: source?, decrypt: decrypt?, import })
     }
 
     fn log(&mut self) -> Option<LogConfig> {
@@ -180,45 +183,51 @@ impl Resolver<'_> {
 
     // === reading one key ===
 
-    fn optional<T>(&mut self, path: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub(super) fn optional<T>(&mut self, path: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         self.read(path, |texts| texts.first().and_then(|text| parse(text)))
     }
 
-    fn scalar<T>(&mut self, path: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub(super) fn scalar<T>(&mut self, path: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         self.read(path, |texts| texts.first().and_then(|text| parse(text)))
     }
 
-    fn number(&mut self, path: &str, least: u64) -> Option<u64> {
+    pub(super) fn number(&mut self, path: &str, least: u64) -> Option<u64> {
         self.scalar(path, |text| values::number(text, least))
     }
 
-    fn parsed<T: FromStr>(&mut self, path: &str) -> Option<T> {
+    pub(super) fn parsed<T: FromStr>(&mut self, path: &str) -> Option<T> {
         self.scalar(path, |text| text.parse().ok())
     }
 
-    fn optional_parsed<T: FromStr>(&mut self, path: &str) -> Option<T> {
+    pub(super) fn optional_parsed<T: FromStr>(&mut self, path: &str) -> Option<T> {
         self.optional(path, |text| text.parse().ok())
     }
 
-    fn path(&mut self, path: &str) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, path: &str) -> Option<PathBuf> {
         let base = self.base.to_owned();
         self.scalar(path, |text| (!text.is_empty()).then(|| base.join(text)))
     }
 
-    fn optional_path(&mut self, path: &str) -> Option<PathBuf> {
-        self.path(path)
+    pub(super) fn paths(&mut self, path: &str) -> Option<Vec<PathBuf>> {
+        let base = self.base.to_owned();
+        self.read(path, |texts| Some(texts.iter().map(|text| base.join(text)).collect()))
     }
 
-    fn word(&mut self, path: &str) -> Option<&'static str> {
+    /// Whether somebody wrote the key, with whatever value.
+    pub(super) fn is_set(&self, path: &str) -> bool {
+        keys::find(path).and_then(|key| self.settings.get(key)).is_some()
+    }
+
+    pub(super) fn word(&mut self, path: &str) -> Option<&'static str> {
         let Some(Key { form: Form::Word(words), .. }) = keys::find(path) else { return None };
         self.scalar(path, |text| values::word(text, words))
     }
 
-    fn names(&mut self, path: &str) -> Option<Vec<String>> {
+    pub(super) fn names(&mut self, path: &str) -> Option<Vec<String>> {
         self.read(path, values::names)
     }
 
-    fn hosts(&mut self, path: &str) -> Option<HostAllowlist> {
+    pub(super) fn hosts(&mut self, path: &str) -> Option<HostAllowlist> {
         let setting = keys::find(path).and_then(|key| self.settings.get(key))?;
         match HostAllowlist::parse(&setting.texts) {
             Ok(hosts) => Some(hosts),
@@ -230,7 +239,7 @@ impl Resolver<'_> {
     }
 
     /// The value of a key, or `None` after saying what is wrong; also `None` for an optional key that is not set.
-    fn read<T>(&mut self, path: &str, parse: impl FnOnce(&[String]) -> Option<T>) -> Option<T> {
+    pub(super) fn read<T>(&mut self, path: &str, parse: impl FnOnce(&[String]) -> Option<T>) -> Option<T> {
         let key = keys::find(path)?;
         let Some(setting) = self.settings.get(key) else {
             if key.required {
@@ -245,7 +254,7 @@ impl Resolver<'_> {
         parsed
     }
 
-    fn complain(&mut self, path: &str, what: String) {
+    pub(super) fn complain(&mut self, path: &str, what: String) {
         let set_by = keys::find(path).and_then(|key| self.settings.get(key)).map(|setting| setting.origin);
         let origin = match set_by {
             Some(origin) if origin != Origin::Default => origin,

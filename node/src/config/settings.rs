@@ -4,7 +4,7 @@
 //! that do not exist. Deliberately absent: what the texts mean ([`super::values`]).
 
 use super::error::{Origin, Problem};
-use super::keys::{self, KEYS, Key, VARIABLE_PREFIX};
+use super::keys::{self, Form, KEYS, Key, VARIABLE_PREFIX};
 use super::tree::{Tree, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -154,7 +154,9 @@ fn plain(item: &Tree) -> Option<String> {
 
 fn split(key: &Key, text: &str) -> Vec<String> {
     if key.form.is_list() {
-        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+        // Web3Signer separates tags with `|`.
+        let separator = |c| c == ',' || (c == '|' && key.form == Form::Pairs);
+        text.split(separator).map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     } else {
         vec![text.trim().to_owned()]
     }

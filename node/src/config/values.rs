@@ -2,11 +2,14 @@
 
 use super::keys::Form;
 use consigner_gate::HostAllowlist;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A length of a name that fits every certificate field (X.520: common name, 64 characters).
 const NAME_LENGTH_MAX: usize = 64;
+
+/// Longer than any ARN, namespace or tag (AWS: 2,048 bytes at most for any identifier).
+const TEXT_LENGTH_MAX: usize = 2048;
 
 /// A whole number of at least `least`.
 pub fn number(text: &str, least: u64) -> Option<u64> {
@@ -41,6 +44,50 @@ pub fn https_url(text: &str) -> Option<String> {
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.chars().all(|c| c.is_ascii_digit()));
     let with_port = if has_port { authority.to_owned() } else { format!("{authority}:443") };
     host_port(&with_port).map(|_| url.to_owned())
+}
+
+/// `https://HOST[:PORT]`; without TLS only on this machine, because secrets travel there. Trailing slashes are forgiven.
+pub fn service_url(text: &str) -> Option<String> {
+    let url = text.trim_end_matches('/');
+    let Some(authority) = url.strip_prefix("http://") else { return https_url(url) };
+    let as_https = https_url(&format!("https://{authority}"))?;
+    let host = as_https.strip_prefix("https://").map(|rest| rest.rsplit_once(':').map_or(rest, |(host, _)| host))?;
+    let inner = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = inner == "localhost" || inner.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    loopback.then(|| url.to_owned())
+}
+
+/// One line of text without control characters.
+pub fn text(text: &str) -> Option<String> {
+    let fits = !text.is_empty() && text.len() <= TEXT_LENGTH_MAX && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+}
+
+/// Texts, none of them empty.
+pub fn texts(items: &[String]) -> Option<Vec<String>> {
+    items.iter().map(|item| text(item)).collect()
+}
+
+/// `name=value`; the value may hold further `=`.
+pub fn pairs(items: &[String]) -> Option<Vec<(String, String)>> {
+    let pair = |item: &String| {
+        let (name, value) = item.split_once('=')?;
+        Some((text(name.trim())?, text(value.trim())?))
+    };
+    items.iter().map(pair).collect()
+}
+
+/// An amount of memory with a binary unit; never zero.
+pub fn bytes(text: &str) -> Option<u64> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let count: u64 = digits.parse().ok()?;
+    let shift = match unit.trim() {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    count.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
 }
 
 /// `true` or `false`.

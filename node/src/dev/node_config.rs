@@ -59,6 +59,8 @@ fn tree(plan: &Plan, options: &DevOptions, id: u64) -> Tree {
     set("peer.tls.key", cert(&format!("{name}-key")));
     set("peer.tls.ca", cert("ca"));
     set("metrics.listen", plan.metrics_addr(id));
+    // On the API port, to the administrator's certificate.
+    set("keymanager.enabled", "true".into());
     set("keys.sealer.local.key-file", "../sealing.key".into());
     set("keys.import.interop-count", options.validators.to_string());
     if let Some(file) = &options.raw_keys {

@@ -1,23 +1,27 @@
-//! The three doors of a node: API, peers, metrics.
+//! The doors of a node: API, key manager, peers, metrics.
 //!
 //! In: configuration and the services behind the doors. Out: open doors that serve until they are stopped.
 
 use super::readiness::Readiness;
 use super::telemetry::{self, MetricsService};
-use super::{OnFatal, ServeError};
+use super::{OnFatal, ServeError, token};
 use crate::config::{Config, TlsFiles};
-use consigner_api::App;
+use consigner_api::{App, KeyManagerProof, RateLimit};
 use consigner_gate::door::{Door, DoorConfig, DoorCounters, DoorLimits};
-use consigner_gate::tls::{ALPN_API, ALPN_PEER};
+use consigner_gate::tls::{ALPN_API, ALPN_PEER, ClientAuth};
 use consigner_gate::{ReloadableTls, ServerTls};
 use consigner_raft::PeerService;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// Operators and their scripts: a few connections at one time.
+const KEYMANAGER_CONNECTIONS_MAX: usize = 64;
+
 /// All doors of a node.
 pub(super) struct Doors {
     pub api: Serving,
+    pub keymanager: Option<Serving>,
     pub peer: Serving,
     pub metrics: Option<Serving>,
 }
@@ -87,13 +91,46 @@ pub(super) async fn open_doors(
         limits: DoorLimits::peer(),
     })
     .await?;
-    let watched = vec![("api", api.counters()), ("peer", peer.counters())];
+    let keymanager = bind_keymanager(config).await?;
+    let mut watched = vec![("api", api.counters()), ("peer", peer.counters())];
+    watched.extend(keymanager.as_ref().map(|(door, _)| ("keymanager", door.counters())));
     let metrics = serve_metrics(config, app, watched, on_fatal).await?;
-    let routes = consigner_api::router_with_readiness(app.clone(), readiness.for_api());
+    let custody = app.custody.clone();
+    let trouble = move || custody.status().trouble();
+    let routes = consigner_api::router_with_readiness(app.clone(), readiness.for_api(trouble));
     let (api_stop, peer_stop) = (CancellationToken::new(), CancellationToken::new());
     let api = Serving::spawn("api", api_stop.clone(), on_fatal, api.serve(routes, api_stop));
     let peer = Serving::spawn("peer", peer_stop.clone(), on_fatal, peer.serve(peers, peer_stop));
-    Ok(Doors { api, peer, metrics })
+    let keymanager = keymanager.map(|(door, policy)| {
+        let (routes, stop) = (consigner_api::keymanager_router(app.clone(), policy), CancellationToken::new());
+        Serving::spawn("keymanager", stop.clone(), on_fatal, door.serve(routes, stop))
+    });
+    Ok(Doors { api, keymanager, peer, metrics })
+}
+
+/// The key manager API's own listener, and what it asks of its callers.
+async fn bind_keymanager(config: &Config) -> Result<Option<(Door, consigner_api::KeyManagerDoor)>, ServeError> {
+    let Some(keymanager) = &config.keymanager else { return Ok(None) };
+    let Some(own) = &keymanager.door else { return Ok(None) };
+    let token = keymanager.token_file.as_deref().map(token::read).transpose()?;
+    let proof = match (own.client_auth, token) {
+        (ClientAuth::Optional, Some(token)) => KeyManagerProof::Token(token),
+        // Without a token nobody else could be asked; the configuration refuses that.
+        (ClientAuth::Optional | ClientAuth::Required, token) => KeyManagerProof::AdminCertificate { token },
+    };
+    let TlsFiles { cert, key, ca } = own.tls.clone();
+    let tls = ReloadableTls::load_for(ServerTls { cert, key, client_ca: ca }, own.client_auth, ALPN_API)
+        .map_err(|source| ServeError::Tls { door: "keymanager", source })?;
+    let door = Door::bind(DoorConfig {
+        name: "keymanager".to_owned(),
+        addr: own.listen,
+        tls: Some(tls),
+        admit: None,
+        limits: DoorLimits { connections_max: KEYMANAGER_CONNECTIONS_MAX, ..DoorLimits::default() },
+    })
+    .await?;
+    let (hosts, rate) = (own.host_allowlist.clone(), RateLimit::default());
+    Ok(Some((door, consigner_api::KeyManagerDoor { hosts, proof, rate })))
 }
 
 async fn serve_metrics(

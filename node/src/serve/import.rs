@@ -4,13 +4,12 @@
 //! so that a key that an operator deletes later is not brought back by the next start. Deliberately absent: keystores.
 //! Every node knows which keys are wanted; the leader imports what is missing, the others wait until they see them.
 
-use super::key_feed::KeyFeeder;
 use crate::config::ImportConfig;
 use consigner_keys::development::interop_secret;
-use consigner_keys::{LocalSealer, PlainDataKey, SealError, SecretKey, seal};
+use consigner_keys::{Custody, CustodyError, DataKeyStatus, SecretKey};
 use consigner_raft::{Cluster, Leadership, ProposeError};
 use consigner_rules::command::{DataKey, Rejection};
-use consigner_rules::primitives::{ClusterId, PublicKey};
+use consigner_rules::primitives::PublicKey;
 use consigner_rules::{Command, Outcome};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
@@ -26,6 +25,9 @@ const BATCH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often a node that does not lead looks whether the keys have arrived, and the leader tries again.
 const POLL: Duration = Duration::from_millis(100);
+
+/// A sealer that is down is not asked more often.
+const SEALER_PAUSE: Duration = Duration::from_secs(2);
 
 /// Name of the marker in the data directory.
 const MARKER: &str = "import.done";
@@ -53,10 +55,7 @@ pub enum ImportError {
     },
     /// Sealing failed.
     #[error("a key cannot be sealed")]
-    Seal(#[from] SealError),
-    /// The state holds no data key that this node's key file opens.
-    #[error("a data key cannot be opened")]
-    Unwrap(#[from] consigner_keys::sealing::UnwrapError),
+    Seal(#[from] CustodyError),
     /// The cluster refused.
     #[error("the cluster refused a key: {0}")]
     Rejected(Rejection),
@@ -74,24 +73,15 @@ struct Wanted {
 pub struct Importer {
     config: ImportConfig,
     cluster: Cluster,
-    feeder: Arc<KeyFeeder>,
-    sealer: Arc<LocalSealer>,
-    cluster_id: ClusterId,
+    custody: Arc<Custody>,
     marker: PathBuf,
 }
 
 impl Importer {
     /// Nothing happens before [`Self::run`].
     #[must_use]
-    pub fn new(
-        config: ImportConfig,
-        cluster: Cluster,
-        feeder: Arc<KeyFeeder>,
-        sealer: Arc<LocalSealer>,
-        cluster_id: ClusterId,
-        data_dir: &Path,
-    ) -> Self {
-        Self { config, cluster, feeder, sealer, cluster_id, marker: data_dir.join(MARKER) }
+    pub fn new(config: ImportConfig, cluster: Cluster, custody: Arc<Custody>, data_dir: &Path) -> Self {
+        Self { config, cluster, custody, marker: data_dir.join(MARKER) }
     }
 
     /// Returns once this node sees every wanted key in its state.
@@ -124,6 +114,11 @@ impl Importer {
                         tracing::warn!(%error, "key import goes on later");
                         tokio::time::sleep(POLL).await;
                     }
+                    Err(Interruption::Sealer(error)) => {
+                        let error = crate::report::one_line(&error);
+                        tracing::warn!(error, "key import goes on when the sealer is back");
+                        tokio::time::sleep(SEALER_PAUSE).await;
+                    }
                 }
             } else {
                 tokio::time::sleep(POLL).await;
@@ -145,7 +140,7 @@ impl Importer {
         for batch in missing.chunks(BATCH) {
             let mut commands = Vec::with_capacity(batch.len());
             for secret in batch {
-                let sealed = seal(&data_key, &self.cluster_id, secret).map_err(ImportError::from)?;
+                let sealed = self.custody.seal(&data_key, secret).map_err(ImportError::from)?;
                 commands.push(Command::ImportKey { sealed, history: None });
                 // Sealing derives the public key: 100 us each, so others get their turn.
                 tokio::task::yield_now().await;
@@ -155,15 +150,17 @@ impl Importer {
         Ok(())
     }
 
-    /// A data key of the state that this node can open, or a new one.
-    async fn data_key(&self) -> Result<Arc<PlainDataKey>, Interruption> {
-        let known: Option<DataKey> = self.cluster.read(|state| state.data_keys().next().cloned());
-        if let Some(known) = known {
-            return Ok(self.feeder.data_key(&known).map_err(ImportError::from)?);
+    /// A data key of the state under the sealer in use and open here, or a new one.
+    async fn data_key(&self) -> Result<[u8; 16], Interruption> {
+        let in_use = self.custody.sealers().in_use().kind();
+        let usable = |entry: &DataKeyStatus| entry.open && entry.current && entry.sealer == in_use;
+        if let Some(known) = self.custody.status().data_keys.iter().find(|entry| usable(entry)) {
+            return Ok(known.id);
         }
-        let (wrapped, plain) = self.sealer.new_data_key(&self.cluster_id).map_err(ImportError::from)?;
-        self.propose(vec![Command::AddDataKey(wrapped)]).await?;
-        Ok(Arc::new(plain))
+        let made: DataKey = self.custody.generate_data_key(None).await.map_err(Interruption::sealing)?;
+        let id = made.id;
+        self.propose(vec![Command::AddDataKey(made)]).await?;
+        Ok(id)
     }
 
     async fn propose(&self, commands: Vec<Command>) -> Result<(), Interruption> {
@@ -188,7 +185,18 @@ impl Importer {
 /// Why a try ended.
 enum Interruption {
     Unavailable(ProposeError),
+    /// The sealer, which may be back later.
+    Sealer(CustodyError),
     Fatal(ImportError),
+}
+
+impl Interruption {
+    fn sealing(error: CustodyError) -> Self {
+        match error {
+            CustodyError::Sealer(ref inner) if inner.may_pass() => Self::Sealer(error),
+            other => Self::Fatal(other.into()),
+        }
+    }
 }
 
 impl From<ImportError> for Interruption {

@@ -1,86 +1,29 @@
-//! From the replicated state to the keyring: every sealed key that the cluster holds is opened on this node.
+//! From the replicated state to custody: every change of the keys and data keys that the cluster holds.
 //!
-//! In: [`KeyFeed`]s, called synchronously by `apply`. Out: keys in the keyring. Deliberately absent: waiting; opening
-//! one key takes microseconds. A key that does not open is said, counted, and missing in `/ready`.
+//! In: [`KeyFeed`]s, called synchronously by `apply`, in log order. Out: the same, as custody takes it, and what was
+//! deleted, for the sources. Deliberately
+//! absent: waiting and opening; custody does both elsewhere.
 
-use consigner_keys::{Keyring, LocalSealer, PlainDataKey};
+use super::sources::Deleted;
+use consigner_keys::Custody;
 use consigner_raft::KeyFeed;
-use consigner_rules::command::{DataKey, SealedKey};
-use consigner_rules::primitives::{ClusterId, PublicKey};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use consigner_rules::PublicKey;
+use std::sync::Arc;
 
-/// Keeps the keyring in step with the state.
-#[derive(Debug)]
-pub struct KeyFeeder {
-    keyring: Arc<Keyring>,
-    sealer: Arc<LocalSealer>,
-    cluster_id: ClusterId,
-    open: Mutex<BTreeMap<[u8; 16], Arc<PlainDataKey>>>,
-}
-
-impl KeyFeeder {
-    /// A feeder without data keys yet.
-    #[must_use]
-    pub const fn new(keyring: Arc<Keyring>, sealer: Arc<LocalSealer>, cluster_id: ClusterId) -> Self {
-        Self { keyring, sealer, cluster_id, open: Mutex::new(BTreeMap::new()) }
-    }
-
-    /// Takes one change of the set of keys.
-    pub fn feed(&self, feed: KeyFeed<'_>) {
-        match feed {
-            KeyFeed::Added { sealed, data_key } => self.add(sealed, Some(data_key)),
-            KeyFeed::Replaced(state) => {
-                let wanted: BTreeSet<PublicKey> = state.keys().map(|sealed| sealed.public_key).collect();
-                self.remove_unwanted(&wanted);
-                for sealed in state.keys() {
-                    self.add(sealed, state.data_key(&sealed.data_key));
-                }
-            }
+/// Takes one change.
+pub fn feed(custody: &Arc<Custody>, deleted: &Deleted, feed: KeyFeed<'_>) {
+    match feed {
+        KeyFeed::Added { sealed, data_key } => custody.add(sealed, data_key),
+        KeyFeed::Removed(public_key) => {
+            custody.remove(public_key);
+            deleted.note(*public_key);
         }
-    }
-
-    /// The data key, opened once.
-    ///
-    /// # Errors
-    /// As [`LocalSealer::unwrap_data_key`].
-    pub fn data_key(&self, data_key: &DataKey) -> Result<Arc<PlainDataKey>, consigner_keys::sealing::UnwrapError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = open.get(&data_key.id) {
-            return Ok(known.clone());
-        }
-        let opened = Arc::new(self.sealer.unwrap_data_key(data_key, &self.cluster_id)?);
-        open.insert(data_key.id, opened.clone());
-        Ok(opened)
-    }
-
-    fn add(&self, sealed: &SealedKey, data_key: Option<&DataKey>) {
-        let inserted = match data_key.map(|data_key| self.data_key(data_key)) {
-            None => Err("its data key is not in the state".to_owned()),
-            Some(Err(error)) => Err(crate::report::one_line(&error)),
-            Some(Ok(data_key)) => self
-                .keyring
-                .insert(sealed, &data_key, &self.cluster_id)
-                .map(|_| ())
-                .map_err(|error| crate::report::one_line(&error)),
-        };
-        if let Err(reason) = inserted {
-            metrics::counter!("consigner_keys_not_opened_total").increment(1);
-            tracing::error!(validator = %sealed.public_key, reason, "a key of the cluster cannot be opened here");
-        }
-    }
-
-    fn remove_unwanted(&self, wanted: &BTreeSet<PublicKey>) {
-        for public_key in self.keyring.public_keys() {
-            if wanted.contains(&public_key) {
-                continue;
-            }
-            // The first poll makes the key unusable; the rest waits for signatures under way, which are dropped.
-            let keyring = self.keyring.clone();
-            let mut removal = Box::pin(async move { keyring.remove(&public_key).await });
-            if futures::FutureExt::now_or_never(&mut removal).is_none() {
-                tokio::spawn(removal);
-            }
+        KeyFeed::DataKeyAdded(data_key) => custody.add_data_key(data_key),
+        KeyFeed::DataKeyRemoved(id) => custody.remove_data_key(id),
+        KeyFeed::Replaced(state) => {
+            let is_held = |key: &PublicKey| state.validator(key).is_some_and(|validator| validator.key.is_some());
+            custody.keyring().public_keys().into_iter().filter(|key| !is_held(key)).for_each(|key| deleted.note(key));
+            custody.replace(state.data_keys().cloned().collect(), state.keys().cloned().collect());
         }
     }
 }

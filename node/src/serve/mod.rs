@@ -1,13 +1,14 @@
 //! One node: builds each part once, wires them, serves, drains.
 //!
 //! ```text
-//! keys/sealer -> keyring <- key feed <- raft/cluster <- peer door
-//!                   \__________ api router ___/   \---> importer
+//! sealers -> custody <- key feed <- raft/cluster <- peer door
+//!               \--> keyring <- api router ---/  \---> importer, sources
 //!                                   |
-//!                      readiness -> API door        metrics door
+//!             readiness -> API door, key manager door        metrics door
 //! ```
 //! In: a checked [`Config`]. Out: a running [`Node`]. Deliberately absent: every decision; this file only connects.
 
+mod assembly;
 mod doors;
 pub mod import;
 pub mod key_feed;
@@ -15,25 +16,29 @@ pub mod logging;
 pub mod network;
 mod pid_file;
 pub mod readiness;
+pub mod sealers;
+pub mod sources;
 mod stop;
 pub mod telemetry;
+pub mod token;
 
-use crate::config::{ApiConfig, Config, FollowerRequests, TlsFiles};
-use consigner_api::{App, ClientPolicy, Limits};
-use consigner_gate::tls::{ALPN_PEER, client_config};
-use consigner_gate::{ClientTls, DoorError, TlsError};
-use consigner_keys::{Keyring, KeyringOptions, LocalSealer};
-use consigner_raft::{Cluster, ClusterOptions, Member, OpenError};
+use crate::config::Config;
+use assembly::{Parts, app, cluster_options};
+use consigner_gate::{DoorError, TlsError};
+use consigner_keys::Keyring;
+use consigner_raft::{Cluster, OpenError, PeerService};
 use consigner_rules::Network;
 use consigner_rules::command::ClusterIdentity;
 use doors::{Doors, Serving, open_doors};
 use import::Importer;
-use key_feed::KeyFeeder;
 use network::ChainError;
 use pid_file::PidFile;
 use readiness::Readiness;
+use sealers::SealersError;
+use sources::Sources;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use token::TokenFileError;
 use tokio_util::sync::CancellationToken;
 
 pub use stop::until_stopped;
@@ -50,9 +55,15 @@ pub enum ServeError {
     /// The chain is not known.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// The sealing key file.
-    #[error("the sealing key file")]
-    Sealer(#[source] consigner_keys::sealing::KeyFileError),
+    /// A sealer's configuration.
+    #[error(transparent)]
+    Sealers(#[from] SealersError),
+    /// The list of keys that sources do not import again.
+    #[error("the list of keys that were imported from sources")]
+    Seen(#[source] std::io::Error),
+    /// The token of the key manager API.
+    #[error(transparent)]
+    Token(#[from] TokenFileError),
     /// No signing threads.
     #[error("signing threads cannot be started")]
     Keyring(#[source] std::io::Error),
@@ -84,6 +95,7 @@ pub struct Node {
     keyring: Arc<Keyring>,
     readiness: Readiness,
     api: Serving,
+    keymanager: Option<Serving>,
     peer: Serving,
     metrics: Option<Serving>,
     background: CancellationToken,
@@ -102,15 +114,11 @@ impl Node {
             network: chain.name().to_owned(),
             genesis_validators_root,
         };
-        let parts = Parts::new(&config)?;
+        let parts = Parts::new(&config).await?;
         let (cluster, peers) = Cluster::open(cluster_options(&config, &parts, on_fatal.clone())?).await?;
         let readiness = Readiness::default();
-        let app = Arc::new(app(&config, &parts, cluster.clone(), chain, identity));
-        let opened = match open_doors(&config, &app, peers, &readiness, &on_fatal).await {
-            Ok(doors) => write_pid_file(&config).map(|pid_file| (doors, pid_file)),
-            Err(error) => Err(error),
-        };
-        let (doors, pid_file) = match opened {
+        let opened = open(&config, &parts, &cluster, (chain, identity), peers, &readiness, &on_fatal).await;
+        let (doors, sources, pid_file) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 // The storage is closed in order, so that the next start finds it so.
@@ -119,8 +127,10 @@ impl Node {
             }
         };
         let background = CancellationToken::new();
+        spawn_needed("opens keys", parts.custody.clone().run(), &background, &on_fatal);
         start_import(&config, &parts, &cluster, &readiness, &background);
-        let Doors { api, peer, metrics } = doors;
+        spawn_needed("reads key sources", sources.run(), &background, &on_fatal);
+        let Doors { api, keymanager, peer, metrics } = doors;
         tracing::info!(
             node = config.node.id,
             name = config.node.name,
@@ -130,7 +140,17 @@ impl Node {
             version = env!("CARGO_PKG_VERSION"),
             "node started"
         );
-        Ok(Self { cluster, keyring: parts.keyring, readiness, api, peer, metrics, background, _pid_file: pid_file })
+        Ok(Self {
+            cluster,
+            keyring: parts.keyring,
+            readiness,
+            api,
+            keymanager,
+            peer,
+            metrics,
+            background,
+            _pid_file: pid_file,
+        })
     }
 
     /// The node's part in the cluster.
@@ -146,6 +166,9 @@ impl Node {
         self.readiness.set_stopping();
         self.background.cancel();
         self.api.stop().await;
+        if let Some(keymanager) = self.keymanager {
+            keymanager.stop().await;
+        }
         self.keyring.stop();
         self.cluster.shutdown(CLUSTER_STOP).await;
         self.peer.stop().await;
@@ -156,66 +179,41 @@ impl Node {
     }
 }
 
-/// What exists before the cluster does.
-struct Parts {
-    keyring: Arc<Keyring>,
-    sealer: Arc<LocalSealer>,
-    feeder: Arc<KeyFeeder>,
-}
-
-impl Parts {
-    fn new(config: &Config) -> Result<Self, ServeError> {
-        let sealer = LocalSealer::from_key_file(&config.keys.sealing_key_file).map_err(ServeError::Sealer)?;
-        let keyring = Keyring::new(&KeyringOptions::default()).map_err(ServeError::Keyring)?;
-        let (sealer, keyring) = (Arc::new(sealer), Arc::new(keyring));
-        let feeder = Arc::new(KeyFeeder::new(keyring.clone(), sealer.clone(), config.cluster_id));
-        Ok(Self { keyring, sealer, feeder })
-    }
-}
-
-fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal) -> Result<ClusterOptions, ServeError> {
-    let TlsFiles { cert, key, ca } = config.peer.tls.clone();
-    let peer_tls = client_config(&ClientTls { cert, key, ca }, ALPN_PEER)
-        .map_err(|source| ServeError::Tls { door: "peer", source })?;
-    let feeder = parts.feeder.clone();
-    Ok(ClusterOptions {
-        node_id: config.node.id,
-        cluster_id: config.cluster_id,
-        member: Member {
-            name: config.node.name.clone(),
-            peer_addr: config.peer.advertise.clone(),
-            api_url: config.api.advertise_url.clone().unwrap_or_default(),
-        },
-        data_dir: config.node.data_dir.clone(),
-        peer_tls,
-        timing: config.raft.clone(),
-        snapshot_every: config.snapshot_every,
-        on_keys: Arc::new(move |feed| feeder.feed(feed)),
-        on_fatal,
-    })
-}
-
-fn app(config: &Config, parts: &Parts, cluster: Cluster, chain: Network, identity: ClusterIdentity) -> App {
-    let ApiConfig { host_allowlist, follower_requests, clients, admins, sign_requests_max, .. } = config.api.clone();
-    App {
-        cluster,
-        keyring: parts.keyring.clone(),
-        identity,
-        network: Arc::new(chain),
-        hosts: host_allowlist,
-        follower_requests: match follower_requests {
-            FollowerRequests::Auto => consigner_api::FollowerRequests::Auto,
-            FollowerRequests::Redirect => consigner_api::FollowerRequests::Redirect,
-            FollowerRequests::Forward => consigner_api::FollowerRequests::Forward,
-        },
-        admins,
-        clients: if clients == ["*"] { ClientPolicy::AnyAccepted } else { ClientPolicy::Named(clients) },
-        limits: Limits { sign_requests_max, ..Limits::default() },
-    }
+/// Everything that needs the cluster, up to the pid file.
+async fn open(
+    config: &Config,
+    parts: &Parts,
+    cluster: &Cluster,
+    (chain, identity): (Network, ClusterIdentity),
+    peers: PeerService,
+    readiness: &Readiness,
+    on_fatal: &OnFatal,
+) -> Result<(Doors, Arc<Sources>, Option<PidFile>), ServeError> {
+    let sources = Sources::new(config, cluster.clone(), parts).map_err(ServeError::Seen)?;
+    let app = Arc::new(app(config, parts, &sources, cluster.clone(), chain, identity)?);
+    let doors = open_doors(config, &app, peers, readiness, on_fatal).await?;
+    Ok((doors, sources, write_pid_file(config)?))
 }
 
 fn write_pid_file(config: &Config) -> Result<Option<PidFile>, ServeError> {
     config.node.pid_file.as_deref().map(PidFile::write).transpose().map_err(ServeError::PidFile)
+}
+
+/// Runs until the stop what a node cannot do without: if it ended earlier, the node would only look alive.
+fn spawn_needed(
+    what: &'static str,
+    run: impl Future<Output = ()> + Send + 'static,
+    background: &CancellationToken,
+    on_fatal: &OnFatal,
+) {
+    let (on_fatal, stopped) = (OnFatal::clone(on_fatal), background.clone());
+    let run = tokio::spawn(background.clone().run_until_cancelled_owned(run));
+    tokio::spawn(async move {
+        let ended = run.await;
+        if !stopped.is_cancelled() {
+            on_fatal(&format!("the task that {what} ended: {:?}", ended.map(drop)));
+        }
+    });
 }
 
 fn start_import(
@@ -225,14 +223,8 @@ fn start_import(
     readiness: &Readiness,
     background: &CancellationToken,
 ) {
-    let importer = Importer::new(
-        config.keys.import.clone(),
-        cluster.clone(),
-        parts.feeder.clone(),
-        parts.sealer.clone(),
-        config.cluster_id,
-        &config.node.data_dir,
-    );
+    let importer =
+        Importer::new(config.keys.import.clone(), cluster.clone(), parts.custody.clone(), &config.node.data_dir);
     readiness.set_importing(true);
     let readiness = readiness.clone();
     let import = async move {

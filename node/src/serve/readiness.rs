@@ -1,6 +1,7 @@
-//! Whether this process is ready: not before its keys are imported, and not once it is stopping.
+//! Whether this process is ready: not before its keys are imported and open, and not once it is stopping.
 //!
-//! In: what the assembly knows. Out: the reason why not, for the health endpoints of `api`. Deliberately absent: the
+//! In: what the assembly and custody know. A key that is open stays open whatever happens to its sealer, so a sealer
+//! that goes down later changes nothing here (L2). Out: the reason why not, for the health endpoints of `api`. Deliberately absent: the
 //! cluster's own readiness, which `api` asks the cluster for.
 
 use consigner_api::NodeReadiness;
@@ -28,11 +29,14 @@ impl Readiness {
         self.0.stopping.store(true, Ordering::Release);
     }
 
-    /// In the form that `api` asks for.
+    /// In the form that `api` asks for; `trouble` says which keys of the cluster are not open here.
     #[must_use]
-    pub fn for_api(&self) -> NodeReadiness {
+    pub fn for_api(&self, trouble: impl Fn() -> Option<String> + Send + Sync + 'static) -> NodeReadiness {
         let readiness = self.clone();
-        Arc::new(move || readiness.reason().map_or(Ok(()), |why| Err(why.to_owned())))
+        Arc::new(move || match readiness.reason().map(str::to_owned).or_else(&trouble) {
+            Some(why) => Err(why),
+            None => Ok(()),
+        })
     }
 
     fn reason(&self) -> Option<&'static str> {
@@ -51,14 +55,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_import_ends_and_a_stop_is_for_ever() {
+    fn imports_and_keys_arrive_and_a_stop_is_for_ever() {
         let readiness = Readiness::default();
-        let asked = readiness.for_api();
+        let keys_open = Arc::new(AtomicBool::new(true));
+        let seen = keys_open.clone();
+        let trouble = move || (!seen.load(Ordering::Relaxed)).then(|| "2 keys wait".to_owned());
+        let asked = readiness.for_api(trouble);
         assert_eq!(asked(), Ok(()));
         readiness.set_importing(true);
         assert_eq!(asked(), Err("keys are being imported".to_owned()));
         readiness.set_importing(false);
         assert_eq!(asked(), Ok(()));
+        keys_open.store(false, Ordering::Relaxed);
+        assert_eq!(asked(), Err("2 keys wait".to_owned()));
+        keys_open.store(true, Ordering::Relaxed);
         readiness.set_stopping();
         assert_eq!(asked(), Err("the node is stopping".to_owned()));
         readiness.set_importing(false);

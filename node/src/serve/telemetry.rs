@@ -53,6 +53,7 @@ pub fn describe() {
     describe_gauge!(SIGNING_QUEUE, "Permits that wait for a signing thread");
     describe_gauge!(MEMORY_LOCKED, "1 while all secrets lie in locked memory");
     describe_counter!("consigner_keys_not_opened_total", "Sealed keys of the cluster that this node cannot open");
+    describe_counter!("consigner_source_keys_total", "Keys of this node's sources, by what became of them");
 }
 
 /// What a door has seen.

@@ -1,0 +1,99 @@
+//! The parts that exist before the cluster does, and what the cluster and the API are told about them.
+
+use super::sources::{Deleted, Sources};
+use super::{OnFatal, ServeError, key_feed, sealers, token};
+use crate::config::{ApiConfig, Config, FollowerRequests, TlsFiles};
+use consigner_api::{App, ClientPolicy, KeyManagerPolicy, Limits, RateLimit, Reloader};
+use consigner_gate::ClientTls;
+use consigner_gate::tls::{ALPN_PEER, client_config};
+use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions};
+use consigner_raft::{Cluster, ClusterOptions, Member};
+use consigner_rules::Network;
+use consigner_rules::command::ClusterIdentity;
+use std::sync::Arc;
+
+/// Keys in memory, and their way there.
+pub(super) struct Parts {
+    pub keyring: Arc<Keyring>,
+    pub custody: Arc<Custody>,
+    /// Shared by sources and key manager API, so that together they stay within its bounds.
+    pub decrypt: Arc<DecryptPool>,
+    pub deleted: Arc<Deleted>,
+}
+
+impl Parts {
+    pub(super) async fn new(config: &Config) -> Result<Self, ServeError> {
+        let sealers = sealers::build(&config.keys.sealer, config.cluster_id).await?;
+        let keyring = Arc::new(Keyring::new(&KeyringOptions::default()).map_err(ServeError::Keyring)?);
+        let custody = Custody::new(keyring.clone(), sealers, config.cluster_id);
+        let decrypt = &config.keys.decrypt;
+        let decrypt = Arc::new(DecryptPool::new(decrypt.threads, decrypt.memory_max));
+        Ok(Self { keyring, custody, decrypt, deleted: Arc::default() })
+    }
+}
+
+pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal) -> Result<ClusterOptions, ServeError> {
+    let TlsFiles { cert, key, ca } = config.peer.tls.clone();
+    let peer_tls = client_config(&ClientTls { cert, key, ca }, ALPN_PEER)
+        .map_err(|source| ServeError::Tls { door: "peer", source })?;
+    let (fed, settling, deleted) = (parts.custody.clone(), parts.custody.clone(), parts.deleted.clone());
+    Ok(ClusterOptions {
+        node_id: config.node.id,
+        cluster_id: config.cluster_id,
+        member: Member {
+            name: config.node.name.clone(),
+            peer_addr: config.peer.advertise.clone(),
+            api_url: config.api.advertise_url.clone().unwrap_or_default(),
+        },
+        data_dir: config.node.data_dir.clone(),
+        peer_tls,
+        timing: config.raft.clone(),
+        snapshot_every: config.snapshot_every,
+        on_keys: Arc::new(move |feed| key_feed::feed(&fed, &deleted, feed)),
+        on_settle: Arc::new(move || {
+            let custody = settling.clone();
+            Box::pin(async move { custody.settled().await })
+        }),
+        on_fatal,
+    })
+}
+
+pub(super) fn app(
+    config: &Config,
+    parts: &Parts,
+    sources: &Arc<Sources>,
+    cluster: Cluster,
+    chain: Network,
+    identity: ClusterIdentity,
+) -> Result<App, ServeError> {
+    let ApiConfig { host_allowlist, follower_requests, clients, admins, sign_requests_max, .. } = config.api.clone();
+    let reload = (!sources.is_empty()).then(|| sources.clone() as Arc<dyn Reloader>);
+    Ok(App {
+        cluster,
+        keyring: parts.keyring.clone(),
+        custody: parts.custody.clone(),
+        decrypt: parts.decrypt.clone(),
+        keymanager: keymanager(config)?,
+        reload,
+        identity,
+        network: Arc::new(chain),
+        hosts: host_allowlist,
+        follower_requests: match follower_requests {
+            FollowerRequests::Auto => consigner_api::FollowerRequests::Auto,
+            FollowerRequests::Redirect => consigner_api::FollowerRequests::Redirect,
+            FollowerRequests::Forward => consigner_api::FollowerRequests::Forward,
+        },
+        admins,
+        clients: if clients == ["*"] { ClientPolicy::AnyAccepted } else { ClientPolicy::Named(clients) },
+        limits: Limits { sign_requests_max, ..Limits::default() },
+    })
+}
+
+/// The key manager API on the API port: where it is enabled and has no listener of its own.
+fn keymanager(config: &Config) -> Result<Option<KeyManagerPolicy>, ServeError> {
+    let Some(keymanager) = config.keymanager.as_ref().filter(|keymanager| keymanager.door.is_none()) else {
+        return Ok(None);
+    };
+    let token = keymanager.token_file.as_deref().map(token::read).transpose()?;
+    Ok(Some(KeyManagerPolicy { token, rate: RateLimit::default() }))
+}

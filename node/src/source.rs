@@ -1,0 +1,81 @@
+//! Reads every source that is set up, for a node's own sources and for `consigner keys import` alike.
+//!
+//! In: [`SourceConfig`]. Out: candidates, and the sources that could not be read. One source that fails does not keep
+//! the others from being read. Deliberately absent: decryption and whatever becomes of the keys.
+
+use crate::config::SourceConfig;
+use consigner_keys::source::{Candidate, DirectorySource, Fetch, KeyConfigSource, SourceError};
+
+/// What the sources offer.
+#[derive(Default)]
+pub struct Gathered {
+    /// Keys, readable or not.
+    pub candidates: Vec<Candidate>,
+    /// Sources that could not be read at all.
+    pub failures: Vec<SourceFailure>,
+}
+
+/// A source that could not be read.
+#[derive(Debug)]
+pub struct SourceFailure {
+    /// Which, for people: a directory or an address.
+    pub source: String,
+    /// Why.
+    pub error: SourceError,
+}
+
+impl SourceFailure {
+    /// Whether the source is there and merely has nothing to offer.
+    #[must_use]
+    pub const fn is_empty_source(&self) -> bool {
+        matches!(self.error, SourceError::NoKeystores { .. })
+    }
+
+    /// Whether reading it later may succeed without anybody's doing.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self.error, SourceError::Remote { may_pass: true, .. } | SourceError::Read { .. })
+    }
+}
+
+/// Reads all sources.
+pub async fn gather(config: &SourceConfig) -> Gathered {
+    let mut gathered = Gathered::default();
+    if let Some(directory) = config.key_config.clone() {
+        let source = directory.display().to_string();
+        let read = blocking(move || KeyConfigSource { directory }.read()).await;
+        gathered.take(source, read);
+    }
+    if let Some(keystores) = config.keystores.clone() {
+        let source = keystores.path.display().to_string();
+        let directory = DirectorySource { keystores: keystores.path, passwords: keystores.passwords };
+        let read = blocking(move || directory.read()).await;
+        gathered.take(source, read);
+    }
+    remote(config, &mut gathered).await;
+    gathered
+}
+
+async fn remote(_config: &SourceConfig, _gathered: &mut Gathered) {}
+
+/// How secrets are fetched that a key configuration file only names; `None` if this program cannot.
+#[must_use]
+pub fn fetch() -> Option<Fetch> {
+    None
+}
+
+impl Gathered {
+    fn take(&mut self, source: String, read: Result<Vec<Candidate>, SourceError>) {
+        match read {
+            Ok(candidates) => self.candidates.extend(candidates),
+            Err(error) => self.failures.push(SourceFailure { source, error }),
+        }
+    }
+}
+
+async fn blocking(
+    read: impl FnOnce() -> Result<Vec<Candidate>, SourceError> + Send + 'static,
+) -> Result<Vec<Candidate>, SourceError> {
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|error| Err(SourceError::Unsupported(format!("reading was interrupted: {error}"))))
+}
