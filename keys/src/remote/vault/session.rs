@@ -12,6 +12,9 @@ use super::super::config::{self, ConfigError};
 use super::super::failure::{CallError, Failure};
 use super::super::guard::{Call, Guard, below};
 use super::{Place, VaultAuth, VaultConfig, client, failed};
+use rustify::Endpoint;
+use rustify::enums::{RequestMethod, RequestType, ResponseType};
+use rustify::errors::ClientError as RestError;
 use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
@@ -262,8 +265,33 @@ impl Method<'_> {
                 vaultrs::auth::approle::login(client, mount, role_id, secret_id).await
             }
             Self::Kubernetes { role, jwt } => vaultrs::auth::kubernetes::login(client, mount, role, jwt).await,
-            Self::Certificate { role } => vaultrs::auth::cert::login(client, mount, role).await,
+            Self::Certificate { role } => vaultrs::api::auth(client, CertificateLogin { mount, role }).await,
         }
+    }
+}
+
+/// vaultrs has this call with another name of the parameter, which the server ignores.
+struct CertificateLogin<'a> {
+    mount: &'a str,
+    role: &'a str,
+}
+
+impl Endpoint for CertificateLogin<'_> {
+    type Response = ();
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        format!("auth/{}/login", self.mount)
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::POST
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, RestError> {
+        let body = serde_json::json!({ "name": self.role });
+        Ok((!self.role.is_empty()).then(|| body.to_string().into_bytes()))
     }
 }
 
