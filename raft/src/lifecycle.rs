@@ -51,6 +51,9 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// Pings per lease length.
 const PINGS_PER_LEASE: u32 = 5;
 
+/// As [`PINGS_PER_LEASE`] while the lease is not alive: signatures wait for it, after an election above all.
+const PINGS_PER_DEAD_LEASE: u32 = 50;
+
 /// How long a node that stops waits for a successor before it stops all the same.
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -257,10 +260,11 @@ fn boot_nonce() -> Result<String, OpenError> {
 /// a follower while a snapshot is on its way to it, and only these keep such a follower from standing for election.
 async fn keep_lease(cluster: Cluster) {
     let lease = cluster.inner.lease.length();
-    let mut tick = tokio::time::interval(lease / PINGS_PER_LEASE);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut began = Instant::now();
     loop {
-        tick.tick().await;
+        let pings = if cluster.lease_is_alive() { PINGS_PER_LEASE } else { PINGS_PER_DEAD_LEASE };
+        tokio::time::sleep_until(began + lease / pings).await;
+        began = Instant::now();
         let sent = clock::Instant::now();
         match cluster.leadership() {
             Leadership::This => {
