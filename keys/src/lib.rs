@@ -3,8 +3,9 @@
 //! In: [`SealedKey`](consigner_rules::SealedKey)s and the data keys that open them; later one
 //! [`SignPermit`](consigner_rules::SignPermit) per signature. Out: signatures. One narrow door, so that unsealing and
 //! signing can move into an enclave one day. Deliberately absent: any decision whether something may be signed, any
-//! network, and any public function that signs a root without a permit. The only exception has no secret to lose:
-//! [`development::Yardstick`] signs with a key that everybody knows.
+//! network, and any public function that signs a root without a permit. What is signed otherwise is no root of anybody's
+//! choice: [`development::Yardstick`] signs with a key that everybody knows, and [`generate`] signs the deposit message
+//! of a key that it has just derived.
 //!
 //! A permit cannot be built from its parts,
 //! ```compile_fail,E0451
@@ -37,6 +38,7 @@
 pub mod bls;
 pub mod custody;
 pub mod development;
+pub mod generate;
 pub mod keyring;
 pub mod keystore;
 mod locked;
