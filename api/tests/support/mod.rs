@@ -3,7 +3,9 @@
 //! Vectors stand outside the project: in `$CONSIGNER_VECTORS`, else in `../shared/vectors` beside its root.
 #![allow(dead_code, clippy::print_stderr, reason = "each test file uses its part; a skipped test says so")]
 
+pub mod keystores;
 pub mod messages;
+pub mod openapi;
 pub mod pki;
 
 use axum::body::Body;
@@ -107,6 +109,11 @@ impl Ask {
 
     pub fn accept_json(self) -> Self {
         self.header(header::ACCEPT, "application/json")
+    }
+
+    pub fn with(mut self, body: String) -> Self {
+        self.body = body.into();
+        self
     }
 
     /// The common name of the client's certificate.
