@@ -312,6 +312,19 @@ fn parameters_that_could_not_be_read_are_not_written() {
     assert!(matches!(error, KeystoreError::Cost { .. }), "{error}");
 }
 
+#[test]
+fn nothing_shows_a_secret() {
+    let (secret, password) = (interop_secret(0), Password::new("open sesame"));
+    let keystore = Keystore::encrypt(&secret, &password, "", WEAK).unwrap();
+    let document: Value = serde_json::from_str(&keystore.to_json()).unwrap();
+    let ciphertext = document["crypto"]["cipher"]["message"].as_str().unwrap();
+    let error = keystore.decrypt(&Password::new("open barley")).unwrap_err();
+    let shown = format!("{keystore:?} {keystore:#?} {password:?} {secret:?} {error:?} {error}");
+    for hidden in ["sesame", "barley", ciphertext, "25295f0d1d592a90"] {
+        assert!(!shown.contains(hidden), "{shown}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 

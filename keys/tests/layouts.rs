@@ -111,6 +111,22 @@ async fn the_data_directories_of_clients_are_recognised() {
 }
 
 #[tokio::test]
+async fn the_nearest_password_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("keys");
+    write(&root.join("a.json"), keystore(1, "p").to_json());
+    let places = ["keys/a.txt", "keys/secrets/a.txt", "keys/passwords/a.txt", "secrets/a.txt", "passwords/a"];
+    // From the farthest to the nearest: each new file takes precedence over those before it.
+    for (index, place) in places.iter().enumerate().rev() {
+        for (other, path) in places.iter().enumerate().skip(index) {
+            write(&folder.path().join(path), if other == index { "p" } else { "wrong" });
+        }
+        let opened = open(read(&root, Passwords::Beside)).await;
+        assert_eq!(opened, BTreeSet::from([name(1).parse().unwrap()]), "{place}");
+    }
+}
+
+#[tokio::test]
 async fn a_single_file_is_a_source() {
     let folder = tempfile::tempdir().unwrap();
     let (file, password) = (folder.path().join("one.json"), folder.path().join("password"));

@@ -8,6 +8,7 @@ use super::files::{self, Warning};
 use super::layout::KeystoreFile;
 use crate::keystore::Password;
 use consigner_rules::PublicKey;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a password file that are read at most. Clients generate 44 to 48 characters.
@@ -56,10 +57,8 @@ impl Passwords {
                 Ok(Finder::Each(vec![path.clone()]))
             }
             Self::Beside => {
-                let mut directories: Vec<PathBuf> = roots.flat_map(beside).filter(|path| path.is_dir()).collect();
-                directories.sort_unstable();
-                directories.dedup();
-                Ok(Finder::Each(directories))
+                let roots: BTreeSet<&Path> = roots.collect();
+                Ok(Finder::Each(roots.into_iter().flat_map(beside).filter(|path| path.is_dir()).collect()))
             }
         }
     }
