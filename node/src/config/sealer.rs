@@ -71,6 +71,16 @@ pub struct AwsAccess {
     pub profile: Option<String>,
 }
 
+#[cfg(feature = "aws")]
+impl AwsAccess {
+    /// As `keys` takes it.
+    #[must_use]
+    pub fn to_config(&self) -> consigner_keys::remote::AwsConfig {
+        let Self { region, endpoint, profile } = self.clone();
+        consigner_keys::remote::AwsConfig { region, endpoint, profile }
+    }
+}
+
 /// See `keys.sealer.vault-transit.*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VaultTransitConfig {

@@ -57,6 +57,25 @@ pub enum VaultAuth {
     },
 }
 
+#[cfg(feature = "vault")]
+impl VaultAccess {
+    /// As `keys` takes it.
+    #[must_use]
+    pub fn to_config(&self) -> consigner_keys::remote::VaultConfig {
+        use consigner_keys::remote::VaultAuth as Auth;
+        let auth = match self.auth.clone() {
+            VaultAuth::Token { file } => Auth::Token { file },
+            VaultAuth::AppRole { mount, role_id_file, secret_id_file } => {
+                Auth::AppRole { mount, role_id_file, secret_id_file }
+            }
+            VaultAuth::Kubernetes { mount, role, jwt_file } => Auth::Kubernetes { mount, role, jwt_file },
+            VaultAuth::Certificate { mount, role, cert, key } => Auth::Certificate { mount, role, cert, key },
+        };
+        let (address, namespace, ca) = (self.address.clone(), self.namespace.clone(), self.ca.clone());
+        consigner_keys::remote::VaultConfig { address, namespace, ca, auth }
+    }
+}
+
 impl Resolver<'_> {
     /// The server of a section; `Some(None)` when it has no address, `None` after a complaint.
     pub(super) fn vault_access(&mut self, section: &str) -> Option<Option<VaultAccess>> {

@@ -45,6 +45,8 @@ pub async fn build(config: &SealerConfig, cluster_id: ClusterId) -> Result<Seale
         let made = tokio::task::spawn_blocking(move || build_local(&local, &cluster_id)).await;
         sealers.push(Arc::new(made.map_err(|_| SealersError::NotSetUp(LOCAL_SEALER))??));
     }
+    aws_kms(config, &mut sealers).await?;
+    vault_transit(config, &mut sealers)?;
     let in_use = config.in_use.word();
     let position = sealers.iter().position(|sealer| sealer.kind() == in_use);
     let in_use = sealers.swap_remove(position.ok_or(SealersError::NotSetUp(in_use))?);
@@ -52,6 +54,37 @@ pub async fn build(config: &SealerConfig, cluster_id: ClusterId) -> Result<Seale
         tracing::info!(kind = sealer.kind(), master = sealer.master(), "sealer set up");
     }
     Ok(Sealers::new(in_use, sealers))
+}
+
+#[cfg(feature = "aws")]
+async fn aws_kms(config: &SealerConfig, sealers: &mut Vec<Arc<dyn Sealer>>) -> Result<(), SealersError> {
+    let Some(kms) = &config.aws_kms else { return Ok(()) };
+    let made = consigner_keys::AwsKmsConfig { key_id: kms.key_id.clone(), aws: kms.access.to_config() };
+    let sealer = consigner_keys::AwsKmsSealer::connect(made).await;
+    sealers.push(Arc::new(sealer.map_err(|source| SealersError::Remote { kind: "aws-kms", source })?));
+    Ok(())
+}
+
+/// The configuration has refused the section already.
+#[cfg(not(feature = "aws"))]
+async fn aws_kms(_: &SealerConfig, _: &mut Vec<Arc<dyn Sealer>>) -> Result<(), SealersError> {
+    Ok(())
+}
+
+#[cfg(feature = "vault")]
+fn vault_transit(config: &SealerConfig, sealers: &mut Vec<Arc<dyn Sealer>>) -> Result<(), SealersError> {
+    let Some(transit) = &config.vault_transit else { return Ok(()) };
+    let (mount, key) = (transit.mount.clone(), transit.key.clone());
+    let made = consigner_keys::VaultTransitConfig { vault: transit.access.to_config(), mount, key };
+    let sealer = consigner_keys::VaultTransitSealer::connect(made);
+    sealers.push(Arc::new(sealer.map_err(|source| SealersError::Remote { kind: "vault-transit", source })?));
+    Ok(())
+}
+
+/// The configuration has refused the section already.
+#[cfg(not(feature = "vault"))]
+fn vault_transit(_: &SealerConfig, _: &mut Vec<Arc<dyn Sealer>>) -> Result<(), SealersError> {
+    Ok(())
 }
 
 fn build_local(config: &LocalConfig, cluster_id: &ClusterId) -> Result<LocalSealer, SealersError> {

@@ -1,7 +1,7 @@
 //! `consigner keys`: keys into the cluster, out of it, and from one sealer to another.
 
 mod delete;
-// mod generate;
+mod generate;
 mod import;
 mod list;
 mod rewrap;
@@ -27,7 +27,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
     /// Make new validator keys: keystores and deposit data, and with --import straight into the cluster
-    // Generate(generate::GenerateArgs),
+    Generate(generate::GenerateArgs),
     /// Import keys from keystores, Web3Signer configuration, AWS Secrets Manager or Vault
     Import(import::ImportArgs),
     /// Show the keys of the cluster and where they are open
@@ -41,7 +41,7 @@ enum KeysCommand {
 /// Runs the command.
 pub async fn main(args: KeysArgs) -> Exit {
     match args.command {
-        // KeysCommand::Generate(args) => generate::main(args).await,
+        KeysCommand::Generate(args) => generate::main(args).await,
         KeysCommand::Import(args) => import::main(args).await,
         KeysCommand::List(args) => list::main(&args).await,
         KeysCommand::Delete(args) => delete::main(&args).await,

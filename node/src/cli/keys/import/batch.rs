@@ -1,7 +1,7 @@
 //! Batches of secrets on their way to the cluster, sent while the next ones are still decrypted.
 //!
-//! In: secrets, one by one. Out: a [`Line`] for each. At most two batches are in memory. A batch that gets no answer is
-//! sent again (a duplicate is none), through whichever endpoint answers, until patience ends; then nothing more is sent.
+//! In: secrets, one by one. Out: a [`Line`] for each. At most two batches are in memory. A batch that gets no answer
+//! is sent again (a duplicate is none), through whichever endpoint answers, until patience ends; then nothing is sent.
 
 use super::Line;
 use super::history::History;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// Keys sent at one time: small enough to be acknowledged within a moment, large enough not to wait for each.
-const BATCH: usize = 100;
+pub(in crate::cli::keys) const BATCH: usize = 100;
 
 /// A batch that decrypts slowly is sent anyway: what was acknowledged need not be decrypted again after a break.
 const BATCH_AGE_MAX: Duration = Duration::from_secs(5);
@@ -130,9 +130,21 @@ async fn send_all(
 async fn send(client: &ClusterClient, history: Option<&History>, batch: &[Ready]) -> Result<Vec<KeyStatus>, CallError> {
     let secrets: Vec<&SecretKey> = batch.iter().map(|ready| &ready.secret).collect();
     let text = history.and_then(|history| history.of(batch.iter().map(|ready| &ready.public_key)));
+    send_secrets(client, &secrets, text.as_deref()).await
+}
+
+/// Sends one batch, through elections and restarts of nodes; an answer per secret, in order.
+///
+/// # Errors
+/// What was said last, once patience ended or it cannot pass.
+pub(in crate::cli::keys) async fn send_secrets(
+    client: &ClusterClient,
+    secrets: &[&SecretKey],
+    history: Option<&str>,
+) -> Result<Vec<KeyStatus>, CallError> {
     let begun = Instant::now();
     loop {
-        match keys::import(client, &secrets, text.as_deref()).await {
+        match keys::import(client, secrets, history).await {
             Err(error) if error.may_pass() && begun.elapsed() < PATIENCE => tokio::time::sleep(RETRY_PAUSE).await,
             ended => return ended,
         }

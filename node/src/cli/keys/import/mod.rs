@@ -17,6 +17,7 @@ use crate::client::{CallError, ClusterClient};
 use crate::config::SourceConfig;
 use crate::report::one_line;
 use crate::source::{self, Gathered};
+pub(super) use batch::{BATCH, send_secrets};
 use batch::{Batches, Ready};
 use consigner_keys::DecryptPool;
 use consigner_keys::source::{Loaded, Loading, Outcome, Progress as Reached};
@@ -210,9 +211,5 @@ impl Report {
             (Some(_), 0, _) => Exit::Failed,
             _ => Exit::Partly,
         }
-    }
-
-    pub(super) const fn error(&self) -> usize {
-        self.error
     }
 }
