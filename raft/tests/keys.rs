@@ -248,3 +248,19 @@ async fn a_deleted_key_that_comes_back_with_an_older_history_signs_nothing_below
         assert!(sign(lab.cluster(id), &block(100 + id, 1)).await.is_ok());
     }
 }
+
+/// S6: a deletion that could not reach this node counts on this.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_leaves_a_node_that_is_cut_off_once_its_lease_has_run_out() {
+    let mut lab = Lab::up(3, 1_000).await;
+    let alone = lab.follower().await;
+    assert!(lab.cluster(alone).may_release(&KEY, DEADLINE).await.unwrap());
+    for id in (1..=3).filter(|id| *id != alone) {
+        lab.stop(id).await;
+    }
+    support::until("the lease to run out", || lab.cluster(alone).ready().is_err()).await;
+    assert!(lab.cluster(alone).read(|state| state.validator(&KEY).is_some()), "it still holds the key");
+    let asked = lab.cluster(alone).may_release(&KEY, Duration::from_millis(50)).await;
+    assert!(asked.is_err(), "{asked:?}");
+    assert!(lab.cluster(alone).settle_strictly(Duration::from_millis(50)).await.is_err(), "no quorum, no barrier");
+}
