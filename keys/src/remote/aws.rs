@@ -150,6 +150,8 @@ fn by_code(code: &str) -> Option<Failure> {
 
 fn by_status<E>(error: &SdkError<E, HttpResponse>) -> Option<Failure> {
     match error.raw_response()?.status().as_u16() {
+        // A success that could not be read.
+        200..=299 => Some(Failure::Malformed),
         401 => Some(Failure::Unauthenticated),
         403 => Some(Failure::Denied),
         408 | 429 => Some(Failure::Throttled),

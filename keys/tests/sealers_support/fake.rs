@@ -105,9 +105,12 @@ fn write(mut stream: &TcpStream, reply: &Reply) -> bool {
         Reply::Text(status, body) => (status, "text/plain", body),
         Reply::Silence => return false,
     };
-    let length = body.len();
-    let head =
-        format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    // The metadata service of an EC2 instance says how long its token lives; nobody else minds.
+    let lifetime = "x-aws-ec2-metadata-token-ttl-seconds: 600";
+    let head = format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{lifetime}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
     true
 }

@@ -9,6 +9,8 @@
     reason = "tests; not every test uses all of it"
 )]
 
+#[cfg(feature = "vault")]
+pub mod bao;
 pub mod fake;
 
 use consigner_rules::primitives::ClusterId;
