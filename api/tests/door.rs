@@ -5,8 +5,9 @@
 mod support;
 
 use bytes::Bytes;
-use consigner_gate::tls::ALPN_API;
-use consigner_gate::{ClientTls, Door, DoorConfig, DoorLimits};
+use consigner_api::{KeyManagerDoor, KeyManagerProof, RateLimit, TokenHash, keymanager_router};
+use consigner_gate::tls::{ALPN_API, ClientAuth};
+use consigner_gate::{ClientTls, Door, DoorConfig, DoorLimits, HostAllowlist, ReloadableTls};
 use consigner_keys::development::interop_secret;
 use consigner_rules::{Network, Root};
 use http::Method;
@@ -14,6 +15,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, HOST};
 use serde_json::json;
 use std::io::Write as _;
 use std::process::Command;
+use support::keystores::{KEYSTORES, TOKEN};
 use support::{LONG, Node, sign_path};
 use tokio_util::sync::CancellationToken;
 
@@ -119,5 +121,52 @@ async fn an_answer_before_the_end_of_a_body_is_seen_over_http1() {
         let answer = client.request(Method::POST, &format!("{url}{path}"), &[], body, LONG).await.unwrap();
         assert_eq!(answer.status.as_u16(), status, "{path}");
         assert!(!answer.headers.contains_key(CONNECTION), "{path}");
+    }
+}
+
+/// The status that curl sees without a client certificate, if there is a curl.
+async fn status_by_token(node: &Node, url: &str, token: Option<&str>) -> Option<String> {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: no curl on this machine");
+        return None;
+    }
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "20", "--output", "/dev/null"]);
+    curl.args(["--write-out", "%{http_code}", "--cacert"]).arg(node.site.pki.client("curl").ca).arg(url);
+    if let Some(token) = token {
+        curl.arg("--header").arg(format!("Authorization: Bearer {token}"));
+    }
+    let output = tokio::task::spawn_blocking(move || curl.output()).await.unwrap().unwrap();
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_alone_opens_the_key_managers_own_door_and_no_other() {
+    let node = Node::with_keys(Network::by_name("mainnet").unwrap(), ROOT, &[interop_secret(0)]).await;
+    let files = node.site.pki.server_files("node1");
+    let config = DoorConfig {
+        name: "keymanager".to_owned(),
+        addr: "127.0.0.1:0".parse().unwrap(),
+        tls: Some(ReloadableTls::load_for(files, ClientAuth::Optional, ALPN_API).unwrap()),
+        admit: None,
+        limits: DoorLimits::default(),
+    };
+    let door = Door::bind(config).await.unwrap();
+    let url = format!("https://{}{KEYSTORES}", door.local_addr());
+    let policy = KeyManagerDoor {
+        hosts: HostAllowlist::parse(&["127.0.0.1"]).unwrap(),
+        proof: KeyManagerProof::Token(TokenHash::of(TOKEN).unwrap()),
+        rate: RateLimit::default(),
+    };
+    tokio::spawn(door.serve(keymanager_router(node.app.clone(), policy), CancellationToken::new()));
+    for (token, status) in [(Some(TOKEN), "200"), (Some(&TOKEN[1..]), "401"), (None, "401")] {
+        if let Some(seen) = status_by_token(&node, &url, token).await {
+            assert_eq!(seen, status, "{token:?}");
+        }
+    }
+    // The API port asks for a certificate in the handshake, whatever comes after it.
+    let api = open(&node).await;
+    if let Some(seen) = status_by_token(&node, &format!("{api}{KEYSTORES}"), Some(TOKEN)).await {
+        assert_eq!(seen, "000", "no answer at all");
     }
 }

@@ -25,9 +25,9 @@ pub struct RateLimit {
 }
 
 impl Default for RateLimit {
-    /// People and their scripts: a key manager lists, imports and deletes a few times an hour.
+    /// Enough for a tool that imports keystores one by one, and hopeless for guessing a token.
     fn default() -> Self {
-        Self { burst: 20, per_second: 2 }
+        Self { burst: 100, per_second: 10 }
     }
 }
 

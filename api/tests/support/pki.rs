@@ -27,8 +27,12 @@ impl Pki {
     }
 
     pub fn server(&self, name: &str, alpn: &[&[u8]]) -> Arc<ReloadableTls> {
+        ReloadableTls::load(self.server_files(name), alpn).unwrap()
+    }
+
+    pub fn server_files(&self, name: &str) -> ServerTls {
         let (cert, key) = self.issue(name);
-        ReloadableTls::load(ServerTls { cert, key, client_ca: self.ca_file.clone() }, alpn).unwrap()
+        ServerTls { cert, key, client_ca: self.ca_file.clone() }
     }
 
     pub fn https(&self, name: &str) -> HttpsClient {
