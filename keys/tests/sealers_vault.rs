@@ -328,7 +328,7 @@ async fn a_service_account_logs_in() {
     // What the API server of Kubernetes says of the pod's token.
     let reviewer = Fake::start(|_, request| {
         let good = request.path == "/apis/authentication.k8s.io/v1/tokenreviews" && request.body.contains("eyJ");
-        let status = r#"{"authenticated":true,"user":{"username":"system:serviceaccount:staking:signer","uid":"u-1",
+        let status = r#"{"authenticated":true,"audiences":["vault"],"user":{"username":"system:serviceaccount:staking:signer","uid":"u-1",
             "groups":["system:serviceaccounts","system:serviceaccounts:staking"]}}"#;
         let body = format!(r#"{{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","status":{status}}}"#);
         if good { Reply::Json(201, body) } else { Reply::Json(404, "{}".into()) }
