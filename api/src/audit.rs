@@ -1,8 +1,8 @@
 //! The one place through which every action on keys, and every refused attempt at one, is recorded.
 //!
-//! In: an [`Event`]. Out: a count, and one structured log line with the target `audit`; the line carries the time, who, from where,
-//! what, on which key, and what became of it. Deliberately absent: secrets, tokens and bodies, which no field can hold;
-//! and where lines go, which the configuration of the log decides.
+//! In: an [`Event`]. Out: a count, and one structured log line with the target `audit`; the line carries the time, who,
+//! from where, what, on which key, and what became of it. Deliberately absent: secrets, tokens and bodies, which no field
+//! can hold; and where lines go, which the configuration of the log decides.
 
 use crate::metrics;
 use crate::quiet::Budgeted;
