@@ -254,6 +254,7 @@ async fn a_deleted_key_that_comes_back_with_an_older_history_signs_nothing_below
 async fn nothing_leaves_a_node_that_is_cut_off_once_its_lease_has_run_out() {
     let mut lab = Lab::up(3, 1_000).await;
     let alone = lab.follower().await;
+    lab.cluster(alone).barrier(DEADLINE).await.unwrap();
     assert!(lab.cluster(alone).may_release(&KEY, DEADLINE).await.unwrap());
     for id in (1..=3).filter(|id| *id != alone) {
         lab.stop(id).await;
