@@ -27,6 +27,24 @@ fn the_commands_of_the_contract_are_understood() {
         "consigner history export --dir d --to f",
         "consigner history export --dir d",
         "consigner history import --dir d --from f",
+        "consigner keys generate --count 2 --start-index 1 --out o --network hoodi --password-file p --kdf pbkdf2 \
+         --withdrawal-address 0x71C7656EC7ab88b098defB751B7401B5f6d8976F --amount-gwei 32000000000 --import --dir d",
+        "consigner keys generate --count 1 --mnemonic-file m --out o --network f.yaml --password-file p --threads 1",
+        "consigner keys generate --count 1 --mnemonic-out m --out o --network hoodi --password-file p --json",
+        "consigner keys import --dir d --from f",
+        "consigner keys import --endpoint https://a:1 --ca c --cert d --key e --from f --passwords p --json",
+        "consigner keys import --dir d --from f --password-file p --slashing-protection h --threads 2 --memory-max 512",
+        "consigner keys import --dir d --web3signer-config w",
+        "consigner keys import --dir d --aws-secrets --region r --prefix a/ --prefix b/ --tag env=prod \
+         --aws-endpoint http://127.0.0.1:5555 --profile p",
+        "consigner keys import --dir d --vault-kv https://v:8200 --vault-path p --vault-namespace n --vault-ca c \
+         --vault-token-file t --vault-mount m",
+        "consigner keys list --dir d --json",
+        "consigner keys delete --dir d --from-file f --slashing-protection-out h",
+        "consigner keys rewrap --dir d --to aws-kms --force-new-data-key --patience 60 --json",
+        "consigner run --config c --key-config-path a --keystores-path b --keystores-passwords-path c \
+         --keystores-password-file d --aws-secrets-enabled --aws-secrets-region r --aws-secrets-prefixes-filter a,b \
+         --aws-secrets-tag k=v|l=w --aws-endpoint-override http://127.0.0.1:1 --key-manager-api-enabled",
         "consigner bench --dir d --validators 10000 --slots 8 --distinct-roots --json --kills 10",
         "consigner config check --config c.yaml",
     ] {
@@ -47,6 +65,18 @@ fn what_makes_no_sense_is_refused() {
         "consigner history import --dir d",
         "consigner dev --follower-requests sometimes",
         "consigner dev --genesis-validators-root 0x12",
+        "consigner keys",
+        "consigner keys generate --count 0 --out o --network hoodi --password-file p",
+        "consigner keys generate --count 1 --out o --network hoodi --password-file p --mnemonic-file m --mnemonic-out n",
+        "consigner keys generate --count 1 --out o --network hoodi --password-file p --compounding",
+        "consigner keys import --dir d --passwords p",
+        "consigner keys import --dir d --from f --passwords p --password-file q",
+        "consigner keys import --dir d --region r",
+        "consigner keys import --dir d --vault-kv http://vault:8200",
+        "consigner keys import --dir d --aws-secrets --tag novalue",
+        "consigner keys delete --dir d 0x12 --without-slashing-protection",
+        "consigner keys delete --dir d --from-file f",
+        "consigner keys rewrap --dir d --to hsm",
         "consigner bench --connections 0",
     ] {
         let error = Cli::try_parse_from(line.split_whitespace()).expect_err(line);
@@ -57,7 +87,7 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 fn help_has_no_contradictions_and_shows_examples() {
     Cli::command().debug_assert();
-    for name in ["dev", "cluster", "history", "bench"] {
+    for name in ["dev", "cluster", "keys", "history", "bench"] {
         let mut command = Cli::command();
         let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
         assert!(help.contains("Example"), "{name}");

@@ -108,6 +108,11 @@ impl Dev {
         }
     }
 
+    /// Whether it has ended.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end.
     pub fn ended(&mut self, deadline: Duration) -> ExitStatus {
         let status = eventually("the end of dev", deadline, || self.child.try_wait().unwrap());
