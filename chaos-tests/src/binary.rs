@@ -59,9 +59,8 @@ pub async fn up_to_date() -> Result<PathBuf, BinaryError> {
 }
 
 async fn build() -> Result<PathBuf, BinaryError> {
-    let dir = profile_dir()?;
+    let (dir, target) = (profile_dir()?, target_dir()?);
     let place = || BinaryError::Place(dir.clone());
-    let target = dir.parent().ok_or_else(place)?;
     let profile = match dir.file_name().and_then(|name| name.to_str()).ok_or_else(place)? {
         "debug" => "dev",
         other => other,
@@ -98,6 +97,15 @@ fn named() -> Option<PathBuf> {
 
 fn existing(path: PathBuf) -> Result<PathBuf, BinaryError> {
     if path.is_file() { Ok(path) } else { Err(BinaryError::Missing(path)) }
+}
+
+/// The target directory of cargo that this program lies in.
+///
+/// # Errors
+/// It lies in none.
+pub fn target_dir() -> Result<PathBuf, BinaryError> {
+    let dir = profile_dir()?;
+    dir.parent().map(Path::to_path_buf).ok_or(BinaryError::Place(dir))
 }
 
 /// `target/<profile>`, from `target/<profile>/consigner-chaos` or `target/<profile>/deps/<test>`.

@@ -9,6 +9,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`binary`] | finding and building the `consigner` that is tested |
+//! | [`cli`] | commands of that binary, as an operator types them |
 //! | [`cluster`] | a cluster of `consigner dev`, its processes by exact id |
 //! | [`storm`] | seeded requests: conflicting, surrounding, identical, stale |
 //! | [`keymanager`] | keys brought in and taken away through the key manager API |
@@ -16,12 +17,15 @@
 //! | [`oracle`] | what was asked and answered, and what is computed from it; never a log line |
 //! | [`invariants`] | one file per invariant of the design: evidence in, violations out |
 //! | [`scenario`] | the runs that have a name |
+//! | [`services`] | a KMS and a Vault of their own, for the sealers |
+//! | [`secrecy`] | looks for secrets where none may be |
 //! | [`report`] | what a run found, for people and for scripts |
 //!
 //! In: a seed and the name of a scenario. Out: a report. Deliberately absent: any trust in what the cluster says about
 //! itself, and any import of the crates that make up a node but the rules (for signing roots) and BLS verification.
 
 pub mod binary;
+pub mod cli;
 pub mod cluster;
 pub mod faults;
 pub mod invariants;
@@ -30,4 +34,6 @@ pub mod oracle;
 pub mod report;
 pub mod rng;
 pub mod scenario;
+pub mod secrecy;
+pub mod services;
 pub mod storm;

@@ -25,6 +25,8 @@ pub struct NodeEntry {
     pub pid: u32,
     /// `https://127.0.0.1:PORT`.
     pub api_url: String,
+    /// `http://127.0.0.1:PORT/metrics`.
+    pub metrics_url: String,
 }
 
 impl Manifest {

@@ -11,6 +11,8 @@ pub use manifest::{Manifest, NodeEntry};
 pub use process::SignalError;
 
 use rustix::process::Signal;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -63,6 +65,8 @@ pub struct Setup {
     pub validators: u64,
     /// YAML laid over every node's configuration.
     pub overlay: Option<String>,
+    /// Files beside the cluster's, by name, that only their owner may read.
+    pub private_files: Vec<(String, String)>,
     /// Variables of the environment that all nodes get besides this program's own.
     pub environment: Vec<(String, String)>,
 }
@@ -98,6 +102,9 @@ impl Cluster {
         let mut command = Command::new(binary);
         command.arg("dev").arg("--dir").arg(&dir).args(["--nodes", "3"]);
         command.args(["--base-port", &base.to_string(), "--validators", &setup.validators.to_string()]);
+        for (name, content) in &setup.private_files {
+            write_private(&dir.join(name), content).map_err(system(name))?;
+        }
         if let Some(overlay) = &setup.overlay {
             let file = dir.join(OVERLAY_FILE);
             std::fs::write(&file, overlay).map_err(system("the overlay"))?;
@@ -238,6 +245,11 @@ async fn until_ready(stdout: Option<ChildStdout>) -> Result<(), String> {
     }
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Ok(())
+}
+
+fn write_private(file: &Path, content: &str) -> std::io::Result<()> {
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(file)?;
+    file.write_all(content.as_bytes())
 }
 
 fn log_tails(dir: &Path) -> String {

@@ -140,31 +140,7 @@ impl Field<'_> {
 
     /// Waits until the victims run as other processes and every node is ready.
     async fn until_restarted(&self, victims: &[(u64, u32)]) -> Result<(), FaultError> {
-        let until = Instant::now() + HEAL_MAX;
-        loop {
-            let mut missing = Vec::new();
-            for (node, pid) in victims {
-                if self.cluster.pid(*node)? == *pid {
-                    missing.push(format!("node {node} was not started again"));
-                }
-            }
-            for address in self.courier.nodes() {
-                match self.courier.look(&address.url, "/ready").await {
-                    Ok(answer) if answer.status == 200 => {}
-                    Ok(answer) => {
-                        missing.push(format!("node {}: {}", address.node, String::from_utf8_lossy(&answer.body)));
-                    }
-                    Err(error) => missing.push(format!("node {}: {error}", address.node)),
-                }
-            }
-            if missing.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() > until {
-                return Err(FaultError::Late { what: "the return of all nodes", seen: missing.join("; ") });
-            }
-            tokio::time::sleep(POLL).await;
-        }
+        until_restarted(self.cluster, &self.courier, victims).await
     }
 
     /// Waits until every node is ready and all have applied the same.
@@ -185,5 +161,37 @@ impl Field<'_> {
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+}
+
+/// Waits until the victims run as other processes and every node is ready.
+///
+/// # Errors
+/// Not in time, or `cluster.json` cannot be read.
+pub async fn until_restarted(cluster: &Cluster, courier: &Courier, victims: &[(u64, u32)]) -> Result<(), FaultError> {
+    let until = Instant::now() + HEAL_MAX;
+    loop {
+        let mut missing = Vec::new();
+        for (node, pid) in victims {
+            if cluster.pid(*node)? == *pid {
+                missing.push(format!("node {node} was not started again"));
+            }
+        }
+        for address in courier.nodes() {
+            match courier.look(&address.url, "/ready").await {
+                Ok(answer) if answer.status == 200 => {}
+                Ok(answer) => {
+                    missing.push(format!("node {}: {}", address.node, String::from_utf8_lossy(&answer.body)));
+                }
+                Err(error) => missing.push(format!("node {}: {error}", address.node)),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(FaultError::Late { what: "the return of all nodes", seen: missing.join("; ") });
+        }
+        tokio::time::sleep(POLL).await;
     }
 }

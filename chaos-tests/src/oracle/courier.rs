@@ -9,7 +9,7 @@ use crate::cluster::Manifest;
 use bytes::Bytes;
 use consigner_gate::tls::{ALPN_API, client_config};
 use consigner_gate::{ClientError, HttpsClient, Response, TlsError, with_causes};
-use http::header::{ACCEPT, CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderValue, Method};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,12 +51,13 @@ pub struct Address {
 }
 
 /// The way to the nodes.
-#[derive(Debug)]
 pub struct Courier {
     signer: HttpsClient,
     admin: HttpsClient,
     nodes: Vec<Address>,
     history: Arc<History>,
+    /// Sent with the operator's calls.
+    bearer: Option<HeaderValue>,
 }
 
 impl Courier {
@@ -75,7 +76,15 @@ impl Courier {
             admin: client(&manifest.admin(), IDLE_OPERATOR)?,
             nodes: manifest.nodes.iter().map(address).collect(),
             history,
+            bearer: None,
         })
+    }
+
+    /// Sends a token with the operator's calls from now on; one that no header can hold is not sent.
+    #[must_use]
+    pub fn with_bearer(mut self, token: &str) -> Self {
+        self.bearer = HeaderValue::from_str(&format!("Bearer {token}")).ok();
+        self
     }
 
     /// The nodes.
@@ -133,7 +142,8 @@ impl Courier {
         let no_such = || ClientError::Url { url: path.to_owned(), reason: format!("there is no node {node}") };
         let url = format!("{}{path}", address.ok_or_else(no_such)?.url);
         let json = HeaderValue::from_static("application/json");
-        let headers = [(ACCEPT, json.clone()), (CONTENT_TYPE, json)];
+        let mut headers = vec![(ACCEPT, json.clone()), (CONTENT_TYPE, json)];
+        headers.extend(self.bearer.clone().map(|token| (AUTHORIZATION, token)));
         self.admin.request(method, &url, &headers, body, deadline).await
     }
 
@@ -151,6 +161,13 @@ impl Courier {
     fn next_hop(&self, reply: &Reply) -> Option<&Address> {
         let Reply::Answer { status: 307, location: Some(location), .. } = reply else { return None };
         self.nodes.iter().find(|address| location.starts_with(&format!("{}/", address.url)))
+    }
+}
+
+/// Without the token.
+impl std::fmt::Debug for Courier {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Courier").field("nodes", &self.nodes).finish_non_exhaustive()
     }
 }
 

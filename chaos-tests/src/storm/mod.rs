@@ -7,10 +7,12 @@
 pub mod body;
 pub mod generator;
 pub mod rush;
+pub mod steady;
 
 pub use body::Chain;
 pub use generator::{Generator, Shot};
 pub use rush::Rush;
+pub use steady::Steady;
 
 use crate::oracle::{Courier, Phase};
 use std::sync::Arc;

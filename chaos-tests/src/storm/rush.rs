@@ -25,7 +25,7 @@ use tokio::time::timeout;
 const NUMBERS: u64 = 1 << 20;
 
 /// After an answer without a signature a client waits a little: a node that does not know the key answers in no time.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Which messages come.
 #[derive(Debug)]
