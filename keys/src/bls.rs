@@ -95,8 +95,8 @@ impl SecretKey {
         Self::from_blst(&min_pk::SecretKey::derive_master_eip2333(seed).ok()?)
     }
 
-    /// A child in a tree of keys (EIP-2333: `derive_child_SK`); 4 ms of computation. Nothing cannot happen: blst
-    /// repeats until the key is not zero.
+    /// A child in a tree of keys (EIP-2333: `derive_child_SK`); 0.15 ms of computation. Nothing cannot happen:
+    /// blst repeats until the key is not zero.
     pub(crate) fn derive_child(&self, index: u32) -> Option<Self> {
         let parent = min_pk::SecretKey::from_bytes(self.to_bytes().as_slice()).ok()?;
         Self::from_blst(&parent.derive_child_eip2333(index))

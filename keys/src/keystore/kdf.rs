@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// Bytes of memory that one decryption may take; four times what EIP-2335's own parameters take. More is no keystore
 /// of any client but an attempt to exhaust the machine.
 pub const KDF_MEMORY_BYTES_MAX: u64 = 1 << 30;
-/// Rounds of PBKDF2 that are accepted: 64 times EIP-2335's own, about 2 s.
+/// Rounds of PBKDF2 that are accepted: 64 times EIP-2335's own, about 3 s.
 pub const PBKDF2_ROUNDS_MAX: u64 = 1 << 24;
 /// Repetitions of scrypt that are accepted: each takes as long as the first.
 pub const SCRYPT_PARALLELISM_MAX: u64 = 16;
@@ -40,9 +40,9 @@ pub enum Kdf {
 }
 
 impl Kdf {
-    /// EIP-2335's scrypt parameters: N = 262144, r = 8, p = 1; 256 MiB and about 0.8 s.
+    /// EIP-2335's scrypt parameters: N = 262144, r = 8, p = 1; 256 MiB and about 0.7 s.
     pub const SCRYPT: Self = Self::Scrypt { log_n: 18, r: 8, p: 1 };
-    /// EIP-2335's PBKDF2 parameters: 262144 rounds; about 30 ms.
+    /// EIP-2335's PBKDF2 parameters: 262144 rounds; about 40 ms.
     pub const PBKDF2: Self = Self::Pbkdf2 { c: 262_144 };
 
     /// Bytes of memory that one derivation takes.

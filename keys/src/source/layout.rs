@@ -2,7 +2,7 @@
 //!
 //! | client | keystores | passwords |
 //! |---|---|---|
-//! | Lighthouse, Lodestar | `<public key>/voting-keystore.json` (or the imported file's name) | `secrets/<public key>` |
+//! | Lighthouse, Lodestar | `<public key>/voting-keystore.json` or an imported file's name | `secrets/<public key>` |
 //! | Nimbus | `<public key>/keystore.json` | `secrets/<public key>` |
 //! | Teku, Web3Signer | `<name>.json` | `<name>.txt` in a directory of passwords |
 //! | deposit CLI | `keystore-m_....json` beside `deposit_data-....json` | none |

@@ -3,7 +3,8 @@
 
 use consigner_keys::SecretKey;
 use consigner_keys::development::interop_secret;
-use consigner_keys::keystore::{Kdf, Keystore, Password};
+use consigner_keys::keystore::{Kdf, Keystore, KeystoreError, Password};
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -47,4 +48,14 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A keystore that opens with "password"; tests break one thing at a time.
+pub fn document() -> Value {
+    serde_json::from_str(&keystore(0, "password").to_json()).unwrap()
+}
+
+/// Reads a document as if it were a file.
+pub fn parse(document: &Value) -> Result<Keystore, KeystoreError> {
+    Keystore::parse(document.to_string().as_bytes())
 }
