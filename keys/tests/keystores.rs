@@ -161,7 +161,7 @@ fn nothing_shows_a_secret() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
     #[test]
     fn what_is_encrypted_is_decrypted(
@@ -179,6 +179,18 @@ proptest! {
         prop_assert_eq!(read.kdf(), kdf);
         prop_assert!(same(&read.decrypt(&password).unwrap(), &secret));
         prop_assert_eq!(read.decrypt(&Password::new("another one")).unwrap_err(), KeystoreError::WrongPassword);
+    }
+
+    /// One damaged byte is refused somewhere, or was in a place that does not matter; it never yields another key.
+    #[test]
+    fn a_damaged_keystore_never_opens_as_another_key(place in any::<proptest::sample::Index>(), byte in any::<u8>()) {
+        let mut text = document().to_string().into_bytes();
+        let place = place.index(text.len());
+        text[place] = byte;
+        let opened = Keystore::parse(&text).and_then(|keystore| keystore.decrypt(&Password::new("password")));
+        if let Ok(secret) = opened {
+            prop_assert!(same(&secret, &interop_secret(0)));
+        }
     }
 
     #[test]
