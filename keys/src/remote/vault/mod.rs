@@ -9,10 +9,12 @@
 
 mod client;
 mod errors;
+mod login;
 mod session;
 
 pub(crate) use errors::{Place, failed, says};
-pub(crate) use session::{Login, Session};
+pub(crate) use login::Login;
+pub(crate) use session::Session;
 use std::fmt;
 use std::path::PathBuf;
 use zeroize::Zeroizing;

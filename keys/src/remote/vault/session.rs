@@ -11,29 +11,19 @@
 use super::super::config::{self, ConfigError};
 use super::super::failure::{CallError, Failure};
 use super::super::guard::{Call, Guard, below};
+use super::login::{Lease, Login, Method, Stage};
 use super::{Place, VaultAuth, VaultConfig, client, failed};
-use rustify::Endpoint;
-use rustify::enums::{RequestMethod, RequestType, ResponseType};
-use rustify::errors::ClientError as RestError;
-use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 use vaultrs::api::AuthInfo;
-use vaultrs::client::{Client as _, VaultClient};
-use vaultrs::error::ClientError;
+use vaultrs::client::Client as _;
 use zeroize::{Zeroize, Zeroizing};
 
-/// A token that was refused within this time after its login is not the cause: the right is missing.
-const LOGIN_TRUSTED_FOR: Duration = Duration::from_secs(5);
 /// A renewal or login that failed is tried again after this time, doubled up to the longest.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(60);
-/// A token without end is looked at again after this time; nothing happens then.
-const IDLE: Duration = Duration::from_secs(3600);
-/// However short a token lives, it is not renewed more often.
-const RENEWAL_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// A server and the token that is valid there now.
 pub(crate) struct Session {
@@ -44,28 +34,6 @@ pub(crate) struct Session {
     /// There is a new login or lease.
     changed: Arc<Notify>,
     keeper: OnceLock<AbortHandle>,
-}
-
-/// A client with a token.
-pub(crate) struct Login {
-    pub(crate) client: VaultClient,
-    at: Instant,
-    lease: StdMutex<Option<Lease>>,
-}
-
-/// How long a token lives; a token without a lease lives for ever.
-#[derive(Debug, Clone, Copy)]
-struct Lease {
-    lasts: Duration,
-    due: Instant,
-    expires: Instant,
-    renewable: bool,
-}
-
-enum Stage {
-    Fresh,
-    Due(Lease),
-    Expired,
 }
 
 impl Session {
@@ -108,10 +76,11 @@ impl Session {
         let result = self.guard.call(call, || attempt(Arc::clone(&login))).await;
         match result {
             // The server does not tell a revoked token from a missing right.
-            Err(error) if error.failure == Failure::Denied && login.at.elapsed() >= LOGIN_TRUSTED_FOR => {
+            Err(error) if error.failure == Failure::Denied && login.may_be_the_cause() => {
                 self.forget(&login).await;
                 let login = self.login().await?;
-                self.guard.call(call, || attempt(Arc::clone(&login))).await
+                let result = self.guard.call(call, || attempt(Arc::clone(&login))).await;
+                result.map_err(|error| login.doubted(error))
             }
             other => other,
         }
@@ -209,13 +178,18 @@ impl Session {
             return Err(call.failed(Failure::Unauthenticated, hint, None));
         }
         let mut login = self.anonymous(call.name)?;
-        login.client.set_token(&token);
+        login.take(&token);
         let place = self.place("auth/token/lookup-self", "read");
-        let attempt = || async { login.client.lookup().await.map_err(|error| refused(failed(call, &place, &error))) };
-        let mut answer = self.guard.call(call, attempt).await?;
-        let lease = Lease::of(Duration::from_secs(answer.ttl), answer.renewable == Some(true));
-        answer.id.zeroize();
-        login.set_lease(lease);
+        let attempt = || async { login.client.lookup().await.map_err(|error| failed(call, &place, &error)) };
+        match self.guard.call(call, attempt).await {
+            Ok(mut answer) => {
+                login.set_lease(Lease::of(Duration::from_secs(answer.ttl), answer.renewable == Some(true)));
+                answer.id.zeroize();
+            }
+            // Expired, or without the policy `default`: then it may not look itself up and may still be good.
+            Err(error) if error.failure == Failure::Denied => login.doubt(),
+            Err(error) => return Err(error),
+        }
         Ok(login)
     }
 
@@ -230,14 +204,14 @@ impl Session {
         };
         let answer = self.guard.call(call, attempt).await?;
         login.set_lease(Lease::of(Duration::from_secs(answer.lease_duration), answer.renewable));
-        login.client.set_token(&answer.client_token);
+        login.take(&answer.client_token);
         wipe(answer);
         Ok(login)
     }
 
     fn anonymous(&self, name: &'static str) -> Result<Login, CallError> {
         let client = client::build(&self.config).map_err(|error| self.unread(name, &error))?;
-        Ok(Login { client, at: Instant::now(), lease: StdMutex::new(None) })
+        Ok(Login::anonymous(client))
     }
 
     /// A login that cannot be tried: a file is missing. It may appear later.
@@ -248,50 +222,6 @@ impl Session {
             ConfigError::Content { .. } | ConfigError::Value { .. } => error.to_string(),
         };
         call.failed(Failure::Unauthenticated, reason, None)
-    }
-}
-
-/// A login that gives a token, with what it shows.
-enum Method<'a> {
-    AppRole { role_id: Zeroizing<String>, secret_id: Zeroizing<String> },
-    Kubernetes { role: &'a str, jwt: Zeroizing<String> },
-    Certificate { role: &'a str },
-}
-
-impl Method<'_> {
-    async fn log_in(&self, client: &VaultClient, mount: &str) -> Result<AuthInfo, ClientError> {
-        match self {
-            Self::AppRole { role_id, secret_id } => {
-                vaultrs::auth::approle::login(client, mount, role_id, secret_id).await
-            }
-            Self::Kubernetes { role, jwt } => vaultrs::auth::kubernetes::login(client, mount, role, jwt).await,
-            Self::Certificate { role } => vaultrs::api::auth(client, CertificateLogin { mount, role }).await,
-        }
-    }
-}
-
-/// vaultrs has this call with another name of the parameter, which the server ignores.
-struct CertificateLogin<'a> {
-    mount: &'a str,
-    role: &'a str,
-}
-
-impl Endpoint for CertificateLogin<'_> {
-    type Response = ();
-    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
-    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
-
-    fn path(&self) -> String {
-        format!("auth/{}/login", self.mount)
-    }
-
-    fn method(&self) -> RequestMethod {
-        RequestMethod::POST
-    }
-
-    fn body(&self) -> Result<Option<Vec<u8>>, RestError> {
-        let body = serde_json::json!({ "name": self.role });
-        Ok((!self.role.is_empty()).then(|| body.to_string().into_bytes()))
     }
 }
 
@@ -322,58 +252,6 @@ async fn keep(session: Weak<Session>, changed: Arc<Notify>) {
             }
         };
         let _ = tokio::time::timeout(wait, changed.notified()).await;
-    }
-}
-
-impl Login {
-    fn stage(&self) -> Stage {
-        let now = Instant::now();
-        match *self.lease() {
-            None => Stage::Fresh,
-            Some(lease) if now >= lease.expires => Stage::Expired,
-            Some(lease) if now >= lease.due => Stage::Due(lease),
-            Some(_) => Stage::Fresh,
-        }
-    }
-
-    fn until_due(&self) -> Duration {
-        self.lease().map_or(IDLE, |lease| lease.due.saturating_duration_since(Instant::now()))
-    }
-
-    /// Leaves a token alone for a while that could not be renewed; false if it is no longer valid.
-    fn postpone(&self) -> bool {
-        let now = Instant::now();
-        let mut lease = self.lease();
-        let Some(valid) = lease.as_mut().filter(|lease| now < lease.expires) else { return false };
-        let left = valid.expires.duration_since(now);
-        valid.due = now + RETRY_MIN.min(left / 2).max(RENEWAL_INTERVAL_MIN);
-        true
-    }
-
-    fn set_lease(&self, lease: Option<Lease>) {
-        *self.lease() = lease;
-    }
-
-    fn lease(&self) -> std::sync::MutexGuard<'_, Option<Lease>> {
-        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Login {
-    fn drop(&mut self) {
-        self.client.settings.token.zeroize();
-        self.client.middle.token.zeroize();
-    }
-}
-
-impl Lease {
-    /// Vault says 0 for tokens without end.
-    fn of(lasts: Duration, renewable: bool) -> Option<Self> {
-        if lasts.is_zero() {
-            return None;
-        }
-        let now = Instant::now();
-        Some(Self { lasts, due: now + (lasts * 2 / 3).max(RENEWAL_INTERVAL_MIN), expires: now + lasts, renewable })
     }
 }
 
