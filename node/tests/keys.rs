@@ -82,7 +82,10 @@ fn json(text: &str) -> serde_json::Value {
 
 fn dev(dir: &Path, nodes: u16, more: &[&str]) -> Dev {
     let (port, count) = (free_base_port(nodes).to_string(), nodes.to_string());
-    let mut arguments = vec!["--nodes", &count, "--base-port", &port, "--validators", "0"];
+    let mut arguments = vec!["--nodes", &count, "--base-port", &port];
+    if !more.contains(&"--validators") {
+        arguments.extend(["--validators", "0"]);
+    }
     arguments.extend(more);
     let mut dev = Dev::start(dir, &arguments);
     dev.until_ready();
@@ -372,6 +375,36 @@ async fn a_watched_directory_brings_keys_in_once_and_never_takes_one_away() {
     until_held(&signer, &[&first, &third]).await;
     let (code, stdout, _) = keys("list", &through(&deployment, 3), &[]);
     assert!(code == 0 && stdout.contains("2 keys") && !stdout.contains(&name), "{stdout}");
+}
+
+/// A listener of its own: the token is asked for there, and the API port does not serve key managers then.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_manager_api_has_a_listener_of_its_own_if_configured() {
+    let (work, files) = (tempfile::tempdir().unwrap(), Files::new());
+    let token = "0123456789abcdef0123456789abcdef";
+    let (port, token_file) = (free_base_port(1), files.write("token", &format!("{token}\n")));
+    let overlay = files.write(
+        "overlay.yaml",
+        &format!(
+            "keymanager: {{listen: \"127.0.0.1:{port}\", token-file: {token_file}, tls: {{client-certificate: optional}}}}\n"
+        ),
+    );
+    let _dev = dev(work.path(), 1, &["--config-overlay", &overlay, "--validators", "2"]);
+    let deployment = deployment(work.path());
+    let own = deployment.signer(1).unwrap().only(&format!("https://127.0.0.1:{port}"));
+    let asked = async |client: &ClusterClient, token: Option<&str>| {
+        let header = |token| http::HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+        let headers: Vec<_> = token.map(|token| (http::header::AUTHORIZATION, header(token))).into_iter().collect();
+        let deadline = Duration::from_secs(30);
+        client.call(Method::GET, "/eth/v1/keystores", &headers, bytes::Bytes::new(), deadline).await.unwrap()
+    };
+    let answer = asked(&own, Some(token)).await;
+    assert_eq!(answer.response.status, StatusCode::OK, "{}", answer.message());
+    assert_eq!(answer.json::<serde_json::Value>().unwrap()["data"].as_array().unwrap().len(), 2);
+    assert_eq!(asked(&own, None).await.response.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(asked(&own, Some("f0123456789abcdef0123456789abcdef")).await.response.status, StatusCode::UNAUTHORIZED);
+    let on_api = asked(&deployment.admin().unwrap(), Some(token)).await;
+    assert_eq!(on_api.response.status, StatusCode::NOT_FOUND, "{}", on_api.message());
 }
 
 /// The complete list of the cluster is exactly these keys, soon.

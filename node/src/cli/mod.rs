@@ -64,7 +64,7 @@ pub enum Command {
     /// Make a cluster, look at it.
     Cluster(cluster::ClusterArgs),
     /// Make, import, list, delete and rewrap keys.
-    Keys(keys::KeysArgs),
+    Keys(Box<keys::KeysArgs>),
     /// Move signing histories (EIP-3076) out of and into a live cluster.
     History(history::HistoryArgs),
     /// Play mainnet-shaped slots against a development cluster and measure.
@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Dev(args) => blocking(dev::main(args)),
         Command::Cluster(args) => blocking(cluster::main(args)),
-        Command::Keys(args) => blocking(keys::main(args)),
+        Command::Keys(args) => blocking(keys::main(*args)),
         Command::History(args) => blocking(history::main(args)),
         Command::Bench(args) => blocking(bench::main(args)),
         Command::Config(args) => config::main(&args),

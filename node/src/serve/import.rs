@@ -192,10 +192,8 @@ enum Interruption {
 
 impl Interruption {
     fn sealing(error: CustodyError) -> Self {
-        match error {
-            CustodyError::Sealer(ref inner) if inner.may_pass() => Self::Sealer(error),
-            other => Self::Fatal(other.into()),
-        }
+        let may_pass = matches!(&error, CustodyError::Sealer(inner) if inner.may_pass());
+        if may_pass { Self::Sealer(error) } else { Self::Fatal(error.into()) }
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Sources {
     cluster: Cluster,
     custody: Arc<Custody>,
     decrypt: DecryptPool,
-    /// Taken for moments only, by blocking file writes; never across an await.
+    /// Taken for moments, and by blocking threads while they write; never across an await.
     seen: Mutex<Seen>,
     deleted: Arc<Deleted>,
     status: Mutex<ReloadStatus>,
@@ -86,7 +86,7 @@ impl Sources {
             // Sources may be set up later; what is deleted meanwhile must not come back then.
             loop {
                 self.deleted.came.notified().await;
-                self.remember_deleted();
+                self.remember_deleted().await;
             }
         }
         while !self.cluster.read(|state| state.identity().is_some()) {
@@ -96,7 +96,7 @@ impl Sources {
         loop {
             // Before the sources are read: what changes meanwhile counts as changed afterwards.
             let before = self.fingerprint().await;
-            self.remember_deleted();
+            self.remember_deleted().await;
             let summary = self.import_new().await;
             let again = summary.may_pass;
             self.finish(&summary);
@@ -106,14 +106,14 @@ impl Sources {
     }
 
     /// Returns when the sources should be read again.
-    async fn wait(&self, before: [u8; 32], again: bool) {
+    async fn wait(self: &Arc<Self>, before: [u8; 32], again: bool) {
         let mut poll = tokio::time::interval(self.config.poll_interval);
         poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         poll.tick().await;
         loop {
             tokio::select! {
                 () = self.asked.notified() => return,
-                () = self.deleted.came.notified() => self.remember_deleted(),
+                () = self.deleted.came.notified() => self.remember_deleted().await,
                 _ = poll.tick() => if again || self.fingerprint().await != before { return },
             }
         }
@@ -128,10 +128,19 @@ impl Sources {
         tokio::task::spawn_blocking(move || fingerprint::of(&paths)).await.unwrap_or_default()
     }
 
-    fn remember_deleted(&self) {
-        let deleted = self.deleted.take();
-        if let Err(error) = self.seen().remember(deleted.iter().copied()) {
-            tracing::error!(%error, "deleted keys cannot be remembered; sources could bring them back after a restart");
+    async fn remember_deleted(self: &Arc<Self>) {
+        self.remember(self.deleted.take().into_iter().collect()).await;
+    }
+
+    /// Durable before it returns; off the runtime's threads, because it waits for the disk.
+    async fn remember(self: &Arc<Self>, public_keys: Vec<PublicKey>) {
+        if public_keys.is_empty() {
+            return;
+        }
+        let sources = self.clone();
+        let written = tokio::task::spawn_blocking(move || sources.seen().remember(public_keys)).await;
+        if let Err(error) = written.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            tracing::error!(%error, "sources cannot remember keys; once deleted, these could come back");
         }
     }
 

@@ -8,7 +8,7 @@ use crate::report::one_line;
 use crate::source::{self, Gathered};
 use consigner_api::{ImportResult, ImportStatus, ReloadState, audit, import_secrets};
 use consigner_keys::SecretKey;
-use consigner_keys::source::{Loaded, Loading, Outcome, SourceError};
+use consigner_keys::source::{Loaded, Loading, Outcome, Progress, SourceError};
 use consigner_rules::PublicKey;
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ pub(super) struct Summary {
     /// Whether a failure may pass by itself.
     pub(super) may_pass: bool,
     named: usize,
+    /// Held by the cluster, to be remembered in one go.
+    seen_now: Vec<PublicKey>,
 }
 
 /// A secret on its way, with its origin.
@@ -56,9 +58,12 @@ impl Sources {
             batch.extend(self.sort(loaded, &mut summary));
             if batch.len() >= BATCH {
                 self.import(std::mem::take(&mut batch), &mut summary).await;
+                let Progress { done, total, .. } = loading.progress();
+                tracing::info!(done, total, imported = summary.imported, "key sources are being imported");
             }
         }
         self.import(batch, &mut summary).await;
+        self.remember(std::mem::take(&mut summary.seen_now)).await;
         summary
     }
 
@@ -72,15 +77,14 @@ impl Sources {
             // A keystore that names no validator is known only now.
             (Outcome::Secret(_) | Outcome::Known, Some(known)) if self.is_held(&known) => {
                 summary.held += 1;
-                self.remember(&[known]);
+                summary.seen_now.push(known);
             }
             (Outcome::Secret(_) | Outcome::Known, Some(known)) if self.seen().contains(&known) => {
                 summary.left_alone += 1;
-                tracing::info!(
-                    validator = %known,
-                    origin,
-                    "not imported: it was held before and was deleted; `consigner keys import` brings it back"
-                );
+                if summary.left_alone <= NAMED_MAX {
+                    let why = "it was held before and was deleted; `consigner keys import` brings it back";
+                    tracing::info!(validator = %known, origin, why, "a key of a source is left alone");
+                }
             }
             (Outcome::Secret(secret), Some(public_key)) => return Some((origin, public_key, secret)),
             (Outcome::Secret(secret), None) => return Some((origin, secret.public_key(), secret)),
@@ -94,7 +98,7 @@ impl Sources {
         None
     }
 
-    async fn import(&self, batch: Vec<Ready>, summary: &mut Summary) {
+    async fn import(self: &Arc<Self>, batch: Vec<Ready>, summary: &mut Summary) {
         if batch.is_empty() {
             return;
         }
@@ -120,17 +124,12 @@ impl Sources {
                 }
             }
         }
-        self.remember(&held);
+        // At once, not at the end: a key that is deleted a moment later must not come back.
+        self.remember(held).await;
     }
 
     fn is_held(&self, public_key: &PublicKey) -> bool {
         self.cluster.read(|state| state.validator(public_key).is_some_and(|validator| validator.key.is_some()))
-    }
-
-    fn remember(&self, public_keys: &[PublicKey]) {
-        if let Err(error) = self.seen().remember(public_keys.iter().copied()) {
-            tracing::error!(%error, "imported keys cannot be remembered; once deleted, sources could bring them back");
-        }
     }
 }
 

@@ -71,12 +71,12 @@ impl Batches {
         let _broken_off = self.sender.send(Message::Tell(line)).await;
     }
 
-    /// Why nothing more is sent, if so.
-    pub(super) fn broken_off(&self) -> Option<String> {
-        self.broken_off.borrow().clone()
+    /// Whether nothing more is sent.
+    pub(super) fn is_broken_off(&self) -> bool {
+        self.broken_off.borrow().is_some()
     }
 
-    /// Sends the rest and waits until all is answered.
+    /// Sends the rest and waits until all is answered; why that was broken off, if it was.
     pub(super) async fn finish(mut self) -> Option<String> {
         self.flush().await;
         let Self { sender, broken_off, task, .. } = self;

@@ -152,8 +152,8 @@ async fn feed(mut loading: Loading, mut batches: Batches, progress: &mut Progres
         if let Some(line) = line {
             batches.tell(line).await;
         }
-        if let Some(why) = batches.broken_off() {
-            return Some(why);
+        if batches.is_broken_off() {
+            break;
         }
     }
     batches.finish().await
