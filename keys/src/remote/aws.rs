@@ -69,12 +69,16 @@ pub(crate) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 
-/// An error of the SDK as ours; `action` is the IAM action of the call.
+/// An error of the SDK as ours; the name of the call is its IAM action.
 pub(crate) fn failed<E>(call: Call<'_>, endpoint: &str, error: &SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let failure = classify(error);
+    failed_with(call, endpoint, classify(error), cause(error))
+}
+
+/// A failure with the hint that fits it.
+pub(crate) fn failed_with(call: Call<'_>, endpoint: &str, failure: Failure, cause: String) -> CallError {
     let reach = format!("is {endpoint} up, and reachable from this node?");
     let hint = match failure {
         Failure::Denied => {
@@ -93,7 +97,7 @@ where
         | Failure::Malformed
         | Failure::CircuitOpen(_) => String::new(),
     };
-    call.failed(failure, hint, Some(cause(error)))
+    call.failed(failure, hint, Some(cause))
 }
 
 fn classify<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, HttpResponse>) -> Failure {
@@ -115,7 +119,7 @@ fn classify<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, HttpR
 }
 
 /// The codes of KMS, Secrets Manager, STS and of AWS's front ends.
-fn by_code(code: &str) -> Option<Failure> {
+pub(crate) fn by_code(code: &str) -> Option<Failure> {
     Some(match code {
         "AccessDeniedException" | "AccessDenied" | "NotAuthorized" => Failure::Denied,
         "UnrecognizedClientException"

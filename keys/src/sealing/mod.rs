@@ -15,6 +15,8 @@ mod passphrase;
 mod record;
 mod sealer;
 #[cfg(test)]
+mod sealer_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 #[cfg(feature = "vault")]
 mod vault_transit;

@@ -7,29 +7,41 @@
 //! nothing and never fails for one bad key: that key becomes a candidate that says why. Deliberately absent: sealing,
 //! the replicated state, and any memory of earlier runs.
 
+#[cfg(feature = "aws")]
+mod aws;
 mod directory;
 mod error;
+mod fetcher;
 mod files;
 mod key_document;
 mod layout;
+#[cfg(any(feature = "aws", feature = "vault"))]
+mod lines;
 mod loading;
 mod passwords;
 mod remote;
 mod resolve;
+#[cfg(feature = "vault")]
+mod vault;
 mod wallet;
 mod web3signer;
 
 use crate::bls::SecretKey;
 use crate::keystore::{Keystore, Password};
+#[cfg(feature = "aws")]
+pub use aws::{AwsSecretsSource, fetch_aws_secret};
 use consigner_rules::PublicKey;
 pub use directory::DirectorySource;
 pub use error::SourceError;
+pub use fetcher::fetcher;
 pub use files::Warning;
 pub use layout::KEYSTORES_MAX;
 pub use loading::{Fetch, Loaded, Loading, Outcome, Progress, load_all};
 pub use passwords::Passwords;
 pub use remote::{AwsSecretCredentials, AwsSecretSpec, RemoteSecret, VaultSecretAuth, VaultSecretSpec};
 use std::fmt;
+#[cfg(feature = "vault")]
+pub use vault::{VaultKvSource, fetch_vault_secret};
 pub use web3signer::KeyConfigSource;
 
 /// One key, or one file of keys, that a source offers.

@@ -55,6 +55,16 @@ pub(crate) fn says(error: &ClientError, words: &[&str]) -> bool {
     errors.iter().any(|text| words.iter().any(|word| text.contains(word)))
 }
 
+/// Whether the latest version of a KV secret was deleted: the server then answers 404 with that version's story.
+pub(crate) fn is_deleted(error: &ClientError) -> bool {
+    let ClientError::RestClientError { source: RestError::ServerResponseError { code: 404, content } } = error else {
+        return false;
+    };
+    let answer = content.as_ref().and_then(|content| serde_json::from_str::<serde_json::Value>(content).ok());
+    let version = answer.as_ref().map(|answer| &answer["data"]["metadata"]);
+    version.is_some_and(|version| version["version"].is_u64())
+}
+
 fn classify(error: &ClientError, deadline: Duration) -> Failure {
     match error {
         ClientError::APIError { code, .. } => by_status(*code, error),

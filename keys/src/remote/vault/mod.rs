@@ -12,7 +12,7 @@ mod errors;
 mod login;
 mod session;
 
-pub(crate) use errors::{Place, failed, says};
+pub(crate) use errors::{Place, failed, is_deleted, says};
 pub(crate) use login::Login;
 pub(crate) use session::Session;
 use std::fmt;
