@@ -9,9 +9,7 @@ use consigner_keys::development::interop_secret;
 use consigner_rules::{PublicKey, Root};
 use http::Method;
 use serde_json::{Value, json};
-use support::keystores::{
-    KEYSTORES, REMOTE_KEYS, delete_keys, history, import_of, keystore, post_keys, statuses, with_body,
-};
+use support::keystores::{KEYSTORES, REMOTE_KEYS, delete_keys, history, import_of, keystore, post_keys, statuses};
 use support::messages::{EPOCH, attestation, block, mainnet, randao};
 use support::openapi::Document;
 use support::{Answer, Node, Site, ask, get, post, sign_path};
@@ -223,7 +221,11 @@ async fn a_signer_that_has_no_remote_keys_says_so_per_item() {
         (200, json!({"data": [{"status": "not_found"}, {"status": "not_found"}]}))
     );
     conforms("delete", &deleted);
-    assert_eq!(with_body(Method::POST, REMOTE_KEYS, &json!([])).through(&manager).await.status, 400);
+    for malformed in
+        [json!([]), json!({"remote_keys": [{"pubkey": names[0], "url": null}]}), json!({"remote_keys": [{}]})]
+    {
+        assert_eq!(post_keys(REMOTE_KEYS, &malformed).through(&manager).await.status, 400, "{malformed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

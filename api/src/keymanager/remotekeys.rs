@@ -22,7 +22,7 @@ struct Import {
 struct RemoteKey {
     pubkey: String,
     #[serde(default, rename = "url")]
-    _url: Option<String>,
+    _url: String,
 }
 
 pub(crate) async fn get(_shared: SharedState, _manager: Manager) -> Response {
