@@ -4,7 +4,7 @@
 //! the others from being read. Deliberately absent: decryption and whatever becomes of the keys.
 
 use crate::config::SourceConfig;
-use consigner_keys::source::{Candidate, DirectorySource, Fetch, KeyConfigSource, SourceError};
+use consigner_keys::source::{Candidate, DirectorySource, KeyConfigSource, SourceError};
 
 /// What the sources offer.
 #[derive(Default)]
@@ -56,12 +56,21 @@ pub async fn gather(config: &SourceConfig) -> Gathered {
     gathered
 }
 
-async fn remote(_config: &SourceConfig, _gathered: &mut Gathered) {}
-
-/// How secrets are fetched that a key configuration file only names; `None` if this program cannot.
-#[must_use]
-pub fn fetch() -> Option<Fetch> {
-    None
+#[cfg_attr(not(any(feature = "aws", feature = "vault")), expect(unused_variables, reason = "no remote source"))]
+async fn remote(config: &SourceConfig, gathered: &mut Gathered) {
+    #[cfg(feature = "aws")]
+    if let Some(secrets) = &config.aws_secrets {
+        let (prefixes, tags) = (secrets.prefixes.clone(), secrets.tags.clone());
+        let source = consigner_keys::source::AwsSecretsSource { aws: secrets.access.to_config(), prefixes, tags };
+        gathered.take("AWS Secrets Manager".to_owned(), source.read().await);
+    }
+    #[cfg(feature = "vault")]
+    if let Some(kv) = &config.vault_kv {
+        let (mount, path) = (kv.mount.clone(), kv.path.clone());
+        let name = format!("{}/{mount}/{path}", kv.access.address);
+        let source = consigner_keys::source::VaultKvSource { vault: kv.access.to_config(), mount, path };
+        gathered.take(name, source.read().await);
+    }
 }
 
 impl Gathered {

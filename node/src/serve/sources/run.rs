@@ -8,7 +8,7 @@ use crate::report::one_line;
 use crate::source::{self, Gathered};
 use consigner_api::{ImportResult, ImportStatus, ReloadState, audit, import_secrets};
 use consigner_keys::SecretKey;
-use consigner_keys::source::{Loaded, Loading, Outcome, Progress, SourceError};
+use consigner_keys::source::{Loaded, Loading, Outcome, Progress, SourceError, fetcher};
 use consigner_rules::PublicKey;
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Sources {
             let sources = self.clone();
             move |public_key: &PublicKey| sources.is_held(public_key) || sources.seen().contains(public_key)
         };
-        let mut loading = Loading::new(candidates, self.decrypt.clone(), source::fetch(), known);
+        let mut loading = Loading::new(candidates, self.decrypt.clone(), Some(fetcher()), known);
         let mut batch: Vec<Ready> = Vec::new();
         while let Some(loaded) = loading.next().await {
             batch.extend(self.sort(loaded, &mut summary));

@@ -20,7 +20,7 @@ use crate::source::{self, Gathered};
 pub(super) use batch::{BATCH, send_secrets};
 use batch::{Batches, Ready};
 use consigner_keys::DecryptPool;
-use consigner_keys::source::{Loaded, Loading, Outcome, Progress as Reached};
+use consigner_keys::source::{Loaded, Loading, Outcome, Progress as Reached, fetcher};
 use consigner_rules::PublicKey;
 pub(super) use flags::ImportArgs;
 use history::History;
@@ -109,7 +109,7 @@ pub(super) async fn import(
         history.merge_for(&known, client).await?;
     }
     let held = known.clone();
-    let loading = Loading::new(candidates, pool, source::fetch(), move |key: &PublicKey| held.contains(key));
+    let loading = Loading::new(candidates, pool, Some(fetcher()), move |key: &PublicKey| held.contains(key));
     let (batches, mut results) = Batches::start(client.clone(), history);
     let mut progress = Progress::new("imported", "keys", 0);
     let feed = feed(loading, batches, &mut progress);
