@@ -75,7 +75,7 @@ impl Guard {
         F: Future<Output = Result<T, CallError>>,
     {
         let mut backoff = BACKOFF_MIN;
-        let mut result = self.attempt(call, attempt()).await;
+        let mut result = self.attempt(call, &mut attempt).await;
         for _ in 1..ATTEMPTS_MAX {
             match &result {
                 Err(error) if error.failure.retry_helps() && !self.state().breaker.is_open() => {}
@@ -83,18 +83,18 @@ impl Guard {
             }
             tokio::time::sleep(below(backoff)).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
-            result = self.attempt(call, attempt()).await;
+            result = self.attempt(call, &mut attempt).await;
         }
         result
     }
 
-    async fn attempt<T, F>(&self, call: Call<'_>, attempt: F) -> Result<T, CallError>
+    async fn attempt<T, F>(&self, call: Call<'_>, attempt: &mut impl FnMut() -> F) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, CallError>>,
     {
         self.admit(call)?;
         let began = Instant::now();
-        let result = match tokio::time::timeout(self.deadline, attempt).await {
+        let result = match tokio::time::timeout(self.deadline, attempt()).await {
             Ok(result) => result,
             Err(_) => Err(call.failed(Failure::TimedOut(self.deadline), self.unreachable_hint(), None)),
         };
