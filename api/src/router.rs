@@ -6,9 +6,12 @@ use crate::error::ApiError;
 use crate::keymanager::{self, Entrance, KeyManagerDoor};
 use crate::{admin, admission, eth2, health, reload};
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post};
 use consigner_gate::HostAllowlist;
+use http::Version;
 use std::sync::Arc;
 use std::time::Duration;
 use tower::Layer;
@@ -25,6 +28,10 @@ const OPERATOR_DEADLINE: Duration = Duration::from_secs(300);
 
 /// For calls that change keys: hundreds of keystores with scrypt take minutes to decrypt.
 const KEY_DEADLINE: Duration = Duration::from_secs(600);
+
+/// The same over HTTP/1.1, where no byte moves meanwhile and the door cuts what looks dead after 120 s: an answer that
+/// says "again" is better. What was imported by then is not decrypted again.
+const KEY_DEADLINE_HTTP1: Duration = Duration::from_secs(110);
 
 /// The whole HTTP surface, to be served by a door of `gate`, which puts the [`consigner_gate::Peer`] into the
 /// extensions of every request. Without it, every endpoint that needs to know the caller answers 403.
@@ -101,7 +108,7 @@ fn handling_keys() -> Router<Arc<Shared>> {
         .route("/admin/v1/keys/rewrap", post(admin::keys_rewrap))
         .route("/admin/v1/keys/data-keys", get(admin::data_keys_list).post(admin::data_keys_make))
         .route("/admin/v1/keys/data-keys/remove", post(admin::data_keys_remove))
-        .route_layer(from_fn_with_state(KEY_DEADLINE, admission::deadline))
+        .route_layer(from_fn(key_deadline))
 }
 
 fn managing_keys() -> Router<Arc<Shared>> {
@@ -112,7 +119,12 @@ fn managing_keys() -> Router<Arc<Shared>> {
     Router::new()
         .route("/eth/v1/keystores", keystores)
         .route("/eth/v1/remotekeys", remote_keys)
-        .route_layer(from_fn_with_state(KEY_DEADLINE, admission::deadline))
+        .route_layer(from_fn(key_deadline))
+}
+
+async fn key_deadline(request: Request, next: Next) -> Response {
+    let limit = if request.version() >= Version::HTTP_2 { KEY_DEADLINE } else { KEY_DEADLINE_HTTP1 };
+    admission::deadline(State(limit), request, next).await
 }
 
 #[cfg(test)]

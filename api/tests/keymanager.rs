@@ -241,6 +241,31 @@ async fn a_node_without_a_cluster_lists_nothing_rather_than_none() {
     assert_eq!(delete_keys(KEYSTORES, &keys(&secrets(1))).through(&manager).await.status, 503);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_broke_off_is_repeated_and_goes_on_where_it_was() {
+    let (node, _) = empty().await;
+    let manager = node.manager();
+    let body = import_of(&secrets(60), None);
+    let held = || node.app.cluster.read(|state| state.keys().count());
+    let some = async {
+        while held() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = some => {}
+        answer = post_keys(KEYSTORES, &body).through(&manager) => assert_eq!(answer.status, 200, "{}", answer.body),
+    }
+    let answer = import(&manager, &body).await;
+    let told = answer.json();
+    let statuses = statuses(&told);
+    let duplicates = statuses.iter().filter(|status| **status == "duplicate").count();
+    let imported = statuses.iter().filter(|status| **status == "imported").count();
+    assert_eq!((duplicates + imported, held()), (60, 60), "{told}");
+    assert!(duplicates > 0, "{told}");
+}
+
 /// Three serving nodes without keys.
 async fn three() -> (Vec<Node>, Root) {
     let (network, root) = mainnet();

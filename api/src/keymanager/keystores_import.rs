@@ -28,8 +28,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 /// Keystores decrypted before their keys are imported: a call that breaks off in the middle has done that much, and its
-/// repetition skips them. With scrypt a chunk takes half a minute on two cores.
-const CHUNK: usize = 64;
+/// repetition skips them. With scrypt a chunk takes a dozen seconds on one core.
+const CHUNK: usize = 16;
 
 /// What is asked for, as it is said in a refusal.
 const SHAPE: &str = "{\"keystores\": [\"..\"], \"passwords\": [\"..\"], \"slashing_protection\": \"..\" or absent}";
