@@ -112,9 +112,9 @@ fn classify<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, HttpR
             let code = code(error).and_then(by_code);
             code.or_else(|| by_status(error)).unwrap_or(Failure::Refused)
         }
-        // Construction failures, and what later versions of the SDK may add.
-        other if lacks_credentials(other) => Failure::Unauthenticated,
-        _ => Failure::Refused,
+        // What later versions of the SDK may add is treated like a request that could not be made.
+        SdkError::ConstructionFailure(_) | _ if lacks_credentials(error) => Failure::Unauthenticated,
+        SdkError::ConstructionFailure(_) | _ => Failure::Refused,
     }
 }
 

@@ -124,19 +124,28 @@ fn times_out(error: &RestError) -> bool {
 
 /// What the server says, or the chain of causes; for answers that make no sense, nothing of the answer.
 fn cause(error: &ClientError) -> String {
-    let text = match error {
-        ClientError::APIError { code, errors } => format!("status {code}: {}", errors.join("; ")),
-        ClientError::RestClientError { source: RestError::ServerResponseError { code, .. } } => {
-            format!("status {code}")
-        }
-        ClientError::RestClientError {
-            source: RestError::ResponseConversionError { .. } | RestError::ResponseParseError { .. },
-        }
-        | ClientError::JsonParseError { .. } => "the response is not what this call returns".to_owned(),
-        other => causes(other).map(ToString::to_string).collect::<Vec<_>>().join(": "),
+    let text = if let ClientError::APIError { code, errors } = error {
+        format!("status {code}: {}", errors.join("; "))
+    } else if let ClientError::RestClientError { source: RestError::ServerResponseError { code, .. } } = error {
+        format!("status {code}")
+    } else if is_unreadable(error) {
+        "the response is not what this call returns".to_owned()
+    } else {
+        causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
     };
     let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     text.chars().take(CAUSE_CHARACTERS_MAX).collect()
+}
+
+/// Such an error may quote what it could not read.
+fn is_unreadable(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::JsonParseError { .. }
+            | ClientError::RestClientError {
+                source: RestError::ResponseConversionError { .. } | RestError::ResponseParseError { .. },
+            }
+    )
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
