@@ -10,7 +10,7 @@ use futures::future::join_all;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use support::keystores::{KEYSTORES, delete_keys, statuses};
+use support::keystores::{KEYSTORES, delete_keys, import_of, post_keys, statuses};
 use support::messages::{EPOCH, attestation, mainnet, randao};
 use support::{LONG, Node, Site, post, sign_path};
 
@@ -93,6 +93,9 @@ async fn nothing_is_signed_after_the_acknowledgement_and_all_before_is_in_the_ex
         let newest = storm.newest.load(Ordering::SeqCst);
         assert!(covered.parse::<u64>().unwrap() >= newest, "{newest} was signed, {covered} is covered");
         assert!(newest > EPOCH, "some were signed");
-        nodes[(round + 1) % 3].import(std::slice::from_ref(&secret)).await;
+        // An operator brings it back.
+        let again = import_of(std::slice::from_ref(&secret), None);
+        let answer = post_keys(KEYSTORES, &again).through(&nodes[(round + 1) % 3].manager()).await;
+        assert_eq!(statuses(&answer.json()), ["imported"], "{}", answer.body);
     }
 }
