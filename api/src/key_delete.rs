@@ -10,7 +10,7 @@
 use crate::audit::{self, Actor};
 use crate::error::{ApiError, with_causes};
 use crate::eth2::BARRIER_DEADLINE;
-use crate::key_import::{BATCH_DEADLINE, held_of};
+use crate::key_import::{BATCH_DEADLINE, Deletions, held_of};
 use crate::keymanager::{DELETE_SETTLE, note_unreached};
 use crate::offload::compute;
 use consigner_raft::Cluster;
@@ -61,8 +61,7 @@ pub(crate) async fn delete(cluster: &Cluster, actor: &Actor, keys: Vec<PublicKey
     }
     let told: BTreeSet<PublicKey> =
         found.iter().filter(|(_, line)| line.status.has_history()).map(|(key, _)| *key).collect();
-    let histories: Vec<HistoryImport> =
-        cluster.read(|state| state.histories().filter(|history| told.contains(&history.public_key)).collect());
+    let histories: Vec<HistoryImport> = cluster.read(|state| state.histories_of(&told).collect());
     let signed: BTreeSet<PublicKey> = histories.iter().filter(|history| says(history)).map(|h| h.public_key).collect();
     let data = lines(&keys, &found, &signed);
     record(actor, &found);
@@ -74,9 +73,11 @@ pub(crate) async fn delete(cluster: &Cluster, actor: &Actor, keys: Vec<PublicKey
 async fn disable(cluster: &Cluster, actor: &Actor, keys: &[PublicKey]) -> Result<BTreeMap<PublicKey, Line>, ApiError> {
     let unique: Vec<PublicKey> = keys.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     let held = held_of(cluster, &unique);
+    let deletions = Deletions::seen(cluster);
     let mut found = BTreeMap::new();
     for batch in unique.chunks(BATCH) {
-        let commands = batch.iter().map(|key| Command::DeleteKey(*key)).collect();
+        let delete = |key: &PublicKey| Command::DeleteKey { public_key: *key, deletions_seen: deletions.of(key) };
+        let commands = batch.iter().map(delete).collect();
         let outcomes = cluster.propose(commands, BATCH_DEADLINE).await.map_err(|why| {
             let why = format!("whether all keys are disabled is not known, repeat the call: {}", with_causes(&why));
             failed(actor, &unique, &why);

@@ -14,7 +14,7 @@ use consigner_keys::{Custody, SecretKey};
 use consigner_raft::Cluster;
 use consigner_rules::command::{DataKey, SealedKey};
 use consigner_rules::{Command, HistoryImport, Outcome, PublicKey};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +52,34 @@ pub(crate) struct Candidate {
     pub(crate) history: Option<HistoryImport>,
 }
 
+/// Who wants keys imported, and thereby what happens to one that was deleted before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Somebody who asked for these keys, when these deletions had been seen: a key that was deleted since stays so.
+    Asked(Deletions),
+    /// A source that is read again and again: a key that was ever deleted does not come back from there.
+    Offered,
+}
+
+/// How often keys had been deleted at some moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deletions(BTreeMap<PublicKey, u64>);
+
+impl Deletions {
+    /// As the node sees it now; taken behind a barrier at the beginning of a call.
+    #[must_use]
+    pub fn seen(cluster: &Cluster) -> Self {
+        cluster.read(|state| {
+            let all = state.validators().map(|(name, known)| (*name, known.deletions));
+            Self(all.filter(|(_, deletions)| *deletions > 0).collect())
+        })
+    }
+
+    pub(crate) fn of(&self, name: &PublicKey) -> u64 {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+}
+
 /// Imports secrets, each with the history that belongs to it; one result per secret, in order.
 ///
 /// Keys are sealed under the current data key of the sealer in use; if there is none, one is made. The results speak of
@@ -59,6 +87,7 @@ pub(crate) struct Candidate {
 pub async fn import_secrets(
     cluster: &Cluster,
     custody: &Arc<Custody>,
+    wish: &Wish,
     secrets: Vec<(SecretKey, Option<HistoryImport>)>,
 ) -> Vec<ImportResult> {
     // Deriving a public key takes 100 us.
@@ -68,7 +97,7 @@ pub async fn import_secrets(
         secrets.into_iter().map(candidate).collect::<Vec<_>>()
     });
     match candidates.await {
-        Ok(candidates) => import(cluster, custody, candidates).await,
+        Ok(candidates) => import(cluster, custody, wish, candidates).await,
         Err(panic) => {
             tracing::error!(error = %panic, "deriving public keys panicked");
             Vec::new()
@@ -77,7 +106,12 @@ pub async fn import_secrets(
 }
 
 /// As [`import_secrets`], with the public keys at hand.
-pub(crate) async fn import(cluster: &Cluster, custody: &Arc<Custody>, candidates: Vec<Candidate>) -> Vec<ImportResult> {
+pub(crate) async fn import(
+    cluster: &Cluster,
+    custody: &Arc<Custody>,
+    wish: &Wish,
+    candidates: Vec<Candidate>,
+) -> Vec<ImportResult> {
     let names: Vec<PublicKey> = candidates.iter().map(|candidate| candidate.public_key).collect();
     let all_failed = |why: String| names.iter().map(|name| failed(*name, why.clone())).collect();
     // What was acknowledged before this call must count as held, also if it was imported through another node.
@@ -99,7 +133,7 @@ pub(crate) async fn import(cluster: &Cluster, custody: &Arc<Custody>, candidates
             continue;
         }
         let sealed = seal_all(custody, data_key, batch).await;
-        stopped = propose(cluster, sealed, &mut held, &mut results).await.err();
+        stopped = propose(cluster, sealed, wish, &mut held, &mut results).await.err();
     }
     results
 }
@@ -127,12 +161,20 @@ async fn seal_all(custody: &Arc<Custody>, data_key: [u8; 16], batch: Vec<Candida
 async fn propose(
     cluster: &Cluster,
     batch: Vec<Sealed>,
+    wish: &Wish,
     held: &mut BTreeSet<PublicKey>,
     results: &mut Vec<ImportResult>,
 ) -> Result<(), String> {
     let sound = batch.iter().filter_map(|(_, sealed)| sealed.as_ref().ok());
     let commands: Vec<Command> = sound
-        .map(|(sealed, history)| Command::ImportKey { sealed: sealed.clone(), history: history.clone() })
+        .map(|(sealed, history)| Command::ImportKey {
+            sealed: sealed.clone(),
+            history: history.clone(),
+            deletions_seen: match wish {
+                Wish::Asked(deletions) => deletions.of(&sealed.public_key),
+                Wish::Offered => 0,
+            },
+        })
         .collect();
     let (mut outcomes, error) = match cluster.propose(commands, BATCH_DEADLINE).await {
         Ok(outcomes) => (outcomes.into_iter(), None),

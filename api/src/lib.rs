@@ -48,7 +48,7 @@ mod router;
 mod secrets;
 
 pub use app::{App, ClientPolicy, FollowerRequests, Limits, NodeReadiness};
-pub use key_import::{ImportResult, ImportStatus, import_secrets};
+pub use key_import::{Deletions, ImportResult, ImportStatus, Wish, import_secrets};
 pub use keymanager::{
     KeyManagerDoor, KeyManagerPolicy, KeyManagerProof, RateLimit, TOKEN_BYTES_MAX, TOKEN_CHARS_MIN, TokenError,
     TokenHash,

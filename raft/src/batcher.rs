@@ -117,7 +117,7 @@ fn encoded_bytes(command: &Command) -> usize {
         | Command::ImportHistory(_)
         | Command::SetHighWatermark(_)
         | Command::RenewPolicy
-        | Command::DeleteKey(_)
+        | Command::DeleteKey { .. }
         | Command::Reseal(_)
         | Command::RemoveDataKey(_) => codec::encode(command).len(),
     }
@@ -252,7 +252,7 @@ impl Lanes {
             | Command::ImportHistory(_)
             | Command::SetHighWatermark(_)
             | Command::RenewPolicy
-            | Command::DeleteKey(_)
+            | Command::DeleteKey { .. }
             | Command::Reseal(_)
             | Command::RemoveDataKey(_) => &mut self.others,
         };

@@ -20,7 +20,11 @@ fn sealed(public_key: PublicKey, data_key: u8) -> SealedKey {
 }
 
 fn import(public_key: PublicKey, data_key: u8) -> Command {
-    Command::ImportKey { sealed: sealed(public_key, data_key), history: None }
+    Command::ImportKey { sealed: sealed(public_key, data_key), history: None, deletions_seen: u64::MAX }
+}
+
+fn delete_key(public_key: PublicKey) -> Command {
+    Command::DeleteKey { public_key, deletions_seen: u64::MAX }
 }
 
 /// Applies one batch and answers what the keyrings are told.
@@ -58,10 +62,10 @@ fn state() -> State {
 #[test]
 fn of_a_key_that_comes_and_goes_in_one_batch_only_its_end_is_told() {
     let mut state = state();
-    assert_eq!(told(&mut state, vec![import(OTHER, 1), Command::DeleteKey(OTHER)]), ["no key 2"]);
-    assert_eq!(told(&mut state, vec![Command::DeleteKey(KEY), import(KEY, 1)]), ["key 1 under 1"]);
-    assert_eq!(told(&mut state, vec![Command::DeleteKey(KEY), import(OTHER, 1)]), ["no key 1", "key 2 under 1"]);
-    assert!(told(&mut state, vec![Command::DeleteKey(KEY), Command::RenewPolicy]).is_empty());
+    assert_eq!(told(&mut state, vec![import(OTHER, 1), delete_key(OTHER)]), ["no key 2"]);
+    assert_eq!(told(&mut state, vec![delete_key(KEY), import(KEY, 1)]), ["key 1 under 1"]);
+    assert_eq!(told(&mut state, vec![delete_key(KEY), import(OTHER, 1)]), ["no key 1", "key 2 under 1"]);
+    assert!(told(&mut state, vec![delete_key(KEY), Command::RenewPolicy]).is_empty());
 }
 
 #[test]
@@ -73,6 +77,6 @@ fn data_keys_come_before_the_keys_under_them_and_go_after_them() {
         Command::RemoveDataKey([1; 16]),
     ];
     assert_eq!(told(&mut state, moved), ["data key 2", "key 1 under 2", "no data key 1"]);
-    let gone = vec![Command::DeleteKey(KEY), Command::RemoveDataKey([2; 16]), data_key(3)];
+    let gone = vec![delete_key(KEY), Command::RemoveDataKey([2; 16]), data_key(3)];
     assert_eq!(told(&mut state, gone), ["data key 3", "no key 1", "no data key 2"]);
 }

@@ -24,7 +24,7 @@ async fn propose(lab: &Lab, id: u64, command: Command) -> Outcome {
 
 async fn delete(lab: &Lab, id: u64, public_key: PublicKey) {
     let deleted = Outcome::KeyDeleted { public_key, status: KeyDeletion::Deleted };
-    let outcome = propose(lab, id, Command::DeleteKey(public_key)).await;
+    let outcome = propose(lab, id, Command::DeleteKey { public_key, deletions_seen: u64::MAX }).await;
     // An answer may be lost and the command agreed twice.
     let again = Outcome::KeyDeleted { public_key, status: KeyDeletion::NotActive };
     assert!(outcome == deleted || outcome == again, "{outcome:?}");
@@ -228,7 +228,7 @@ async fn a_deleted_key_that_comes_back_with_an_older_history_signs_nothing_below
     assert!(sign(lab.cluster(1), &block(100, 1)).await.is_ok());
     delete(&lab, 2, KEY).await;
     let again = Outcome::KeyDeleted { public_key: KEY, status: KeyDeletion::NotActive };
-    assert_eq!(propose(&lab, 3, Command::DeleteKey(KEY)).await, again);
+    assert_eq!(propose(&lab, 3, Command::DeleteKey { public_key: KEY, deletions_seen: u64::MAX }).await, again);
     let history = |slot, root| HistoryImport {
         public_key: KEY,
         block: Some(ImportedBlock { slot, signing_root: Some(Root([root; 32])) }),
@@ -239,7 +239,7 @@ async fn a_deleted_key_that_comes_back_with_an_older_history_signs_nothing_below
         let exported: Vec<_> = lab.cluster(id).read(|state| state.histories_of(&[KEY].into()).collect());
         assert_eq!(exported, [history(100, 1)], "node {id}");
     }
-    let back = Command::ImportKey { sealed: sealed(KEY, 3), history: Some(history(50, 9)) };
+    let back = Command::ImportKey { sealed: sealed(KEY, 3), history: Some(history(50, 9)), deletions_seen: u64::MAX };
     assert_eq!(propose(&lab, 1, back).await, Outcome::KeyImported { public_key: KEY, duplicate: false });
     for id in 1..=3 {
         for (slot, root) in [(50, 9), (99, 1), (100, 2)] {

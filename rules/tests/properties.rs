@@ -83,12 +83,14 @@ fn commands() -> impl Strategy<Value = Command> {
             }
         ),
         3 => data_keys.prop_map(Command::AddDataKey),
-        5 => (sealed_keys(), option::of(imports()))
-            .prop_map(|(sealed, history)| Command::ImportKey { sealed, history }),
+        5 => (sealed_keys(), option::of(imports()), 0_u64..3).prop_map(|(sealed, history, deletions_seen)| {
+            Command::ImportKey { sealed, history, deletions_seen }
+        }),
         6 => imports().prop_map(Command::ImportHistory),
         2 => option::of(limits).prop_map(Command::SetHighWatermark),
         1 => Just(Command::RenewPolicy),
-        4 => keys().prop_map(Command::DeleteKey),
+        4 => (keys(), 0_u64..3)
+            .prop_map(|(public_key, deletions_seen)| Command::DeleteKey { public_key, deletions_seen }),
         4 => vec(resealed, 0..4).prop_map(Command::Reseal),
         2 => (1_u8..4).prop_map(|number| Command::RemoveDataKey([number; 16])),
     ]
@@ -183,7 +185,7 @@ proptest! {
                 }
                 Step::Renew => {
                     let deleted = Outcome::KeyDeleted { public_key: key(1), status: KeyDeletion::Deleted };
-                    prop_assert_eq!(cluster.one(Command::DeleteKey(key(1))), deleted);
+                    prop_assert_eq!(cluster.one(Command::DeleteKey { public_key: key(1), deletions_seen: u64::MAX }), deleted);
                     cluster.import_key(key(1));
                 }
                 Step::Sign(message) => {

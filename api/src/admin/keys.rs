@@ -9,7 +9,7 @@ use crate::error::ApiError;
 use crate::eth2::BARRIER_DEADLINE;
 use crate::json::Json;
 use crate::key_delete;
-use crate::key_import;
+use crate::key_import::{self, Deletions, Wish};
 use crate::keymanager::import::{
     Histories, Line, Status, acknowledge, genesis_root, histories, line, record, status, with_history,
 };
@@ -85,12 +85,13 @@ pub(crate) async fn import(
     let (read, histories) = compute(move || understood(&body, &root)).await??;
     let app = &shared.app;
     app.cluster.barrier(BARRIER_DEADLINE).await?;
+    let wish = Wish::Asked(Deletions::seen(&app.cluster));
     let (mut secrets, mut slots) = (Vec::new(), Vec::new());
     for result in read {
         slots.push(result.map(|secret| secrets.push(secret)));
     }
     let candidates = with_history(secrets, &histories).await?;
-    let mut results = key_import::import(&app.cluster, &app.custody, candidates).await.into_iter();
+    let mut results = key_import::import(&app.cluster, &app.custody, &wish, candidates).await.into_iter();
     let unknown = |why: String| Line { pubkey: None, status: Status::Error, message: Some(why) };
     let lines: Vec<Line> = slots
         .into_iter()

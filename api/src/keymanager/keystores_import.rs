@@ -14,7 +14,7 @@ use crate::audit::Actor;
 use crate::error::{ApiError, with_causes};
 use crate::eth2::BARRIER_DEADLINE;
 use crate::json::Json;
-use crate::key_import::{self, BATCH_DEADLINE, held_of};
+use crate::key_import::{self, BATCH_DEADLINE, Deletions, Wish, held_of};
 use crate::offload::compute;
 use crate::secrets::{self, SecretText, understand};
 use axum::extract::{Request, State};
@@ -48,11 +48,13 @@ pub(crate) async fn post(State(shared): SharedState, manager: Manager, request: 
     let root = genesis_root(&shared)?;
     let (wanted, histories) = compute(move || understood(&body, &root)).await??;
     shared.app.cluster.barrier(BARRIER_DEADLINE).await?;
+    // Before keystores are decrypted, which may take minutes: a key that is deleted meanwhile stays deleted.
+    let wish = Wish::Asked(Deletions::seen(&shared.app.cluster));
     let mut lines = Vec::with_capacity(wanted.len());
     let mut wanted = wanted.into_iter().peekable();
     while wanted.peek().is_some() {
         let chunk = wanted.by_ref().take(CHUNK).collect();
-        lines.extend(import(&shared.app, chunk, &histories, &manager.actor).await?);
+        lines.extend(import(&shared.app, &wish, chunk, &histories, &manager.actor).await?);
     }
     acknowledge(&shared.app.cluster, &lines).await?;
     // The specification's items have no key.
@@ -84,7 +86,13 @@ enum Opened {
 }
 
 /// Imports one chunk; one line per keystore, in order.
-async fn import(app: &App, chunk: Vec<Wanted>, histories: &Histories, actor: &Actor) -> Result<Vec<Line>, ApiError> {
+async fn import(
+    app: &App,
+    wish: &Wish,
+    chunk: Vec<Wanted>,
+    histories: &Histories,
+    actor: &Actor,
+) -> Result<Vec<Line>, ApiError> {
     let opened = join_all(chunk.into_iter().map(|(text, password)| open(app, text, password))).await;
     let (mut candidates, mut held, mut slots) = (Vec::new(), Vec::new(), Vec::new());
     for result in opened {
@@ -102,7 +110,7 @@ async fn import(app: &App, chunk: Vec<Wanted>, histories: &Histories, actor: &Ac
     }
     let merged = merge(&app.cluster, &held, histories).await;
     let candidates = with_history(candidates, histories).await?;
-    let mut imported = key_import::import(&app.cluster, &app.custody, candidates).await.into_iter();
+    let mut imported = key_import::import(&app.cluster, &app.custody, wish, candidates).await.into_iter();
     let lines: Vec<Line> = slots
         .into_iter()
         .map(|slot| match slot {

@@ -295,7 +295,7 @@ impl Node {
     }
 
     async fn propose_keys(&self, data_key: DataKey, sealed: Vec<SealedKey>) {
-        let imports = sealed.into_iter().map(|sealed| Command::ImportKey { sealed, history: None });
+        let imports = sealed.into_iter().map(|sealed| Command::ImportKey { sealed, history: None, deletions_seen: 0 });
         let commands = std::iter::once(Command::AddDataKey(data_key)).chain(imports).collect();
         let outcomes = self.app.cluster.propose(commands, LONG).await.unwrap();
         let refused: Vec<_> = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Rejected(_))).collect();

@@ -10,6 +10,7 @@ use consigner_keys::{Custody, CustodyError, DataKeyStatus, SecretKey};
 use consigner_raft::{Cluster, Leadership, ProposeError};
 use consigner_rules::command::{DataKey, Rejection};
 use consigner_rules::primitives::PublicKey;
+use consigner_rules::state::Validator;
 use consigner_rules::{Command, Outcome};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
@@ -130,8 +131,10 @@ impl Importer {
 
     fn missing<'w>(&self, wanted: &'w Wanted) -> Vec<&'w SecretKey> {
         self.cluster.read(|state| {
-            let held = |key: &PublicKey| state.validator(key).is_some_and(|validator| validator.key.is_some());
-            wanted.keys.iter().filter(|(key, _)| !held(key)).map(|(_, secret)| secret).collect()
+            // One that was deleted was imported before.
+            let done = |validator: &Validator| validator.key.is_some() || validator.deletions > 0;
+            let missing = |key: &PublicKey| !state.validator(key).is_some_and(done);
+            wanted.keys.iter().filter(|(key, _)| missing(key)).map(|(_, secret)| secret).collect()
         })
     }
 
@@ -141,7 +144,7 @@ impl Importer {
             let mut commands = Vec::with_capacity(batch.len());
             for secret in batch {
                 let sealed = self.custody.seal(&data_key, secret).map_err(ImportError::from)?;
-                commands.push(Command::ImportKey { sealed, history: None });
+                commands.push(Command::ImportKey { sealed, history: None, deletions_seen: 0 });
                 // Sealing derives the public key: 100 us each, so others get their turn.
                 tokio::task::yield_now().await;
             }
@@ -166,6 +169,8 @@ impl Importer {
     async fn propose(&self, commands: Vec<Command>) -> Result<(), Interruption> {
         let outcomes = self.cluster.propose(commands, BATCH_DEADLINE).await.map_err(Interruption::Unavailable)?;
         let rejected = outcomes.into_iter().find_map(|outcome| match outcome {
+            // Deleted meanwhile: it is not missing any more.
+            Outcome::Rejected(Rejection::DeletedMeanwhile { .. }) => None,
             Outcome::Rejected(rejection) => Some(rejection),
             Outcome::Initialised
             | Outcome::Judged(_)

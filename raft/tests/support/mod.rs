@@ -194,7 +194,7 @@ pub fn sealed(public_key: PublicKey, data_key: u8) -> SealedKey {
 
 /// Imports a key without history.
 pub fn import(public_key: PublicKey) -> Command {
-    Command::ImportKey { sealed: sealed(public_key, 3), history: None }
+    Command::ImportKey { sealed: sealed(public_key, 3), history: None, deletions_seen: u64::MAX }
 }
 
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {

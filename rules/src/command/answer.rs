@@ -92,6 +92,14 @@ pub enum Rejection {
     /// The high watermark would lie at or below something that was signed.
     #[error("the high watermark would not lie above the slots and epochs signed by {0}")]
     HighWatermarkBelowHistory(PublicKey),
+    /// The key was deleted after the command was decided on.
+    #[error(
+        "the key was deleted meanwhile ({deletions} times in all); import or delete it again if that is still wanted"
+    )]
+    DeletedMeanwhile {
+        /// How often the key has been deleted.
+        deletions: u64,
+    },
     /// Keys are still sealed under the data key that was to be removed.
     #[error("{keys} validator keys are still sealed under the data key")]
     DataKeyInUse {

@@ -54,6 +54,10 @@ pub enum Command {
         sealed: SealedKey,
         /// What the key signed elsewhere, if known.
         history: Option<HistoryImport>,
+        /// How often the key had been deleted when the import was decided on ([`crate::State::deletions`]). One that
+        /// was deleted since is not brought back: not by a proposal that was sent twice or arrived late, and not by a
+        /// source that does not know of the deletion (it says 0).
+        deletions_seen: u64,
     },
     /// Merges history of one validator; never lowers a watermark.
     ImportHistory(HistoryImport),
@@ -62,7 +66,12 @@ pub enum Command {
     /// Makes every admission under an older policy stale.
     RenewPolicy,
     /// Removes one validator's sealed key. Its history stays for ever.
-    DeleteKey(PublicKey),
+    DeleteKey {
+        /// The validator.
+        public_key: PublicKey,
+        /// As in [`Command::ImportKey`]: a key that was deleted since and is held again is not deleted a second time.
+        deletions_seen: u64,
+    },
     /// Replaces sealed keys by the same keys sealed anew, e.g. under another data key.
     Reseal(Vec<ResealedKey>),
     /// Removes a data key under which no key is sealed any more.

@@ -16,7 +16,7 @@ fn debug_shows_no_key_material() {
         nonce: [0xdd; 12],
         ciphertext: vec![0xee; 48],
     };
-    let command = Command::ImportKey { sealed, history: None };
+    let command = Command::ImportKey { sealed, history: None, deletions_seen: 0 };
     let text = format!("{command:?}");
     assert!(text.contains(&format!("SealedKey({})", PublicKey([0x22; 48]))), "{text}");
     assert!(!text.contains("238") && !text.contains("221") && !text.contains("eeee"), "{text}");
@@ -58,7 +58,10 @@ fn the_commands_about_keys_are_pinned() {
     let (key, old, new, nonce) = ("01".repeat(48), "05".repeat(16), "02".repeat(16), "03".repeat(12));
     let (delete, reseal, remove) = (hex::encode("DeleteKey"), hex::encode("Reseal"), hex::encode("RemoveDataKey"));
     let cases = [
-        (Command::DeleteKey(PublicKey([1; 48])), format!("0181a9{delete}c430{key}")),
+        (
+            Command::DeleteKey { public_key: PublicKey([1; 48]), deletions_seen: 7 },
+            format!("0181a9{delete}92c430{key}07"),
+        ),
         (
             Command::Reseal(vec![ResealedKey { from: [5; 16], sealed }]),
             format!("0181a6{reseal}9192c410{old}9501c430{key}c410{new}c40c{nonce}c40104"),

@@ -45,7 +45,9 @@ impl Step<'_> {
             Command::Initialise(identity) => self.initialise(identity),
             Command::Sign(intent) => Outcome::Judged(self.sign(intent)),
             Command::AddDataKey(data_key) => self.add_data_key(data_key),
-            Command::ImportKey { sealed, history } => self.import_key(sealed, history.as_ref()),
+            Command::ImportKey { sealed, history, deletions_seen } => {
+                self.import_key(sealed, history.as_ref(), *deletions_seen)
+            }
             Command::ImportHistory(history) => {
                 let raised = self.merge_history(history);
                 Outcome::HistoryMerged { public_key: history.public_key, raised }
@@ -59,7 +61,7 @@ impl Step<'_> {
                 self.changes.push(Change::PolicyRenewed(version));
                 Outcome::PolicyRenewed(version)
             }
-            Command::DeleteKey(public_key) => self.delete_key(public_key),
+            Command::DeleteKey { public_key, deletions_seen } => self.delete_key(public_key, *deletions_seen),
             Command::Reseal(resealed) => self.reseal(resealed),
             Command::RemoveDataKey(id) => self.remove_data_key(id),
         }

@@ -27,22 +27,23 @@ fn a_deleted_key_signs_nothing_and_keeps_its_history_for_ever() {
     let mut state = ready();
     assert_eq!(rule(&mut state, block(KEY, 5, A)), Ruling::Safe);
     let before = state.validator(&KEY).unwrap().history;
-    let applied = apply(&mut state, vec![Command::DeleteKey(KEY)]);
+    let applied = apply(&mut state, vec![delete_key(KEY)]);
     assert_eq!(applied.outcomes, [deleted(KEY, KeyDeletion::Deleted)]);
     assert_eq!(applied.changes, [Change::KeyRemoved(KEY)]);
     assert_eq!(applied.touched.keys, [KEY].into());
-    let [record] = &applied.records[..] else { panic!("one record: {:?}", applied.records) };
-    assert_eq!((record.key[0], &record.value), (b'k', &None));
+    let [key, deletions] = &applied.records[..] else { panic!("two records: {:?}", applied.records) };
+    assert_eq!((key.key[0], &key.value), (b'k', &None));
+    assert_eq!((deletions.key[0], deletions.value.is_some()), (b'x', true));
     for (slot, root) in [(5, A), (5, B), (6, A)] {
         assert_eq!(rule(&mut state, block(KEY, slot, root)), Ruling::UnknownKey);
     }
     assert_eq!(state.keys().count(), 0);
     assert_eq!(state.validator(&KEY).map(|known| known.history), Some(before));
     // A second deletion changes nothing and finds the history again.
-    let again = apply(&mut state, vec![Command::DeleteKey(KEY)]);
+    let again = apply(&mut state, vec![delete_key(KEY)]);
     assert_eq!(again.outcomes, [deleted(KEY, KeyDeletion::NotActive)]);
     assert_eq!((again.changes.len(), again.records.len(), again.touched), (0, 0, TouchedKeys::default()));
-    assert_eq!(one(&mut state, Command::DeleteKey(OTHER)), deleted(OTHER, KeyDeletion::NotFound));
+    assert_eq!(one(&mut state, delete_key(OTHER)), deleted(OTHER, KeyDeletion::NotFound));
     assert!(state.validator(&OTHER).is_none());
 }
 
@@ -51,7 +52,7 @@ fn a_key_that_comes_back_finds_what_it_signed_whatever_history_it_brings() {
     for history in [None, Some(block_history(KEY, 3, Some(B))), Some(block_history(KEY, 5, Some(B)))] {
         let mut state = ready();
         rule(&mut state, block(KEY, 5, A));
-        one(&mut state, Command::DeleteKey(KEY));
+        one(&mut state, delete_key(KEY));
         let imported = one(&mut state, import_key(KEY, history));
         assert_eq!(imported, Outcome::KeyImported { public_key: KEY, duplicate: false });
         assert_eq!(rule(&mut state, block(KEY, 5, B)), DOUBLE);
@@ -61,7 +62,7 @@ fn a_key_that_comes_back_finds_what_it_signed_whatever_history_it_brings() {
     }
     let mut state = ready();
     rule(&mut state, block(KEY, 5, A));
-    one(&mut state, Command::DeleteKey(KEY));
+    one(&mut state, delete_key(KEY));
     one(&mut state, import_key(KEY, Some(block_history(KEY, 9, None))));
     let below = Violation::BlockBelow { asked: 8, stored: 9 };
     assert_eq!(rule(&mut state, block(KEY, 8, A)), Ruling::Refused(below));
@@ -72,7 +73,7 @@ fn in_one_batch_a_deletion_stands_between_what_comes_before_and_after() {
     let mut state = ready();
     let commands = vec![
         Command::Sign(block(KEY, 5, A)),
-        Command::DeleteKey(KEY),
+        delete_key(KEY),
         Command::Sign(block(KEY, 6, A)),
         import_key(KEY, None),
         Command::Sign(block(KEY, 5, B)),
@@ -85,28 +86,52 @@ fn in_one_batch_a_deletion_stands_between_what_comes_before_and_after() {
     assert_eq!(applied.touched.keys, [KEY].into());
     // Signed, deleted: recorded, and covered by the export.
     let mut state = ready();
-    let applied = apply(&mut state, vec![Command::Sign(block(KEY, 5, A)), Command::DeleteKey(KEY)]);
+    let applied = apply(&mut state, vec![Command::Sign(block(KEY, 5, A)), delete_key(KEY)]);
     let Outcome::Judged(verdict) = &applied.outcomes[0] else { panic!("not judged") };
     assert_eq!(verdict.ruling, Ruling::Safe);
     let exported: Vec<_> = state.histories_of(&[KEY].into()).collect();
     assert_eq!(exported, [block_history(KEY, 5, Some(A))]);
-    // Imported and deleted: nothing is left, and the store is told of nothing but that.
+    // Imported and deleted: only that is left.
     let mut state = ready();
-    let before = state.digest();
-    let applied = apply(&mut state, vec![import_key(OTHER, None), Command::DeleteKey(OTHER)]);
+    let applied = apply(&mut state, vec![import_key(OTHER, None), delete_key(OTHER)]);
     assert_eq!(applied.changes, [Change::KeyAdded(OTHER), Change::KeyRemoved(OTHER)]);
-    assert!(applied.records.iter().all(|record| record.value.is_none()), "{:?}", applied.records);
-    assert_eq!(state.digest(), before);
+    assert_eq!(applied.records.iter().filter(|record| record.value.is_some()).count(), 1, "{:?}", applied.records);
+    assert_eq!((state.deletions(&OTHER), state.digest()), (1, state.recomputed_digest()));
 }
 
 #[test]
-fn a_validator_without_key_and_history_is_forgotten_as_after_a_fresh_load() {
+fn a_deletion_is_remembered_for_ever_also_without_any_history() {
     let mut state = ready();
-    one(&mut state, Command::DeleteKey(KEY));
-    assert!(state.validator(&KEY).is_none());
-    assert_eq!(state.validators().count(), 0);
+    one(&mut state, delete_key(KEY));
+    let state = reloaded(&state);
+    assert_eq!(state.deletions(&KEY), 1);
     assert!(reloaded(&state).validators().eq(state.validators()));
-    assert_eq!(one(&mut state, Command::DeleteKey(KEY)), deleted(KEY, KeyDeletion::NotFound));
+    let mut state = state;
+    assert_eq!(one(&mut state, delete_key(KEY)), deleted(KEY, KeyDeletion::NotFound));
+    assert_eq!(state.deletions(&KEY), 1, "nothing was deleted");
+}
+
+#[test]
+fn who_does_not_know_of_a_deletion_neither_brings_the_key_back_nor_deletes_it_again() {
+    let import = |deletions_seen| {
+        let history = Some(block_history(KEY, 9, None));
+        Command::ImportKey { sealed: sealed(KEY, 2), history, deletions_seen }
+    };
+    let mut state = ready();
+    // The same import, sent twice, with a deletion in between.
+    assert_eq!(one(&mut state, import(0)), Outcome::KeyImported { public_key: KEY, duplicate: true });
+    one(&mut state, Command::DeleteKey { public_key: KEY, deletions_seen: 0 });
+    let (late, before) = (Outcome::Rejected(Rejection::DeletedMeanwhile { deletions: 1 }), state.digest());
+    assert_eq!(one(&mut state, import(0)), late);
+    assert_eq!(state.digest(), before);
+    assert_eq!(rule(&mut state, block(KEY, 10, A)), Ruling::UnknownKey);
+    // Somebody who knows of it imports the key; the same deletion, sent twice, does not take it away.
+    assert_eq!(one(&mut state, import(1)), Outcome::KeyImported { public_key: KEY, duplicate: false });
+    assert_eq!(one(&mut state, Command::DeleteKey { public_key: KEY, deletions_seen: 0 }), late);
+    assert_eq!(rule(&mut state, block(KEY, 10, A)), Ruling::Safe);
+    let second = one(&mut state, Command::DeleteKey { public_key: KEY, deletions_seen: 1 });
+    assert_eq!(second, deleted(KEY, KeyDeletion::Deleted));
+    assert_eq!(state.deletions(&KEY), 2);
 }
 
 #[test]
@@ -114,7 +139,7 @@ fn the_export_names_the_chosen_validators_only_held_or_not() {
     let mut state = ready();
     one(&mut state, import_key(OTHER, Some(block_history(OTHER, 7, None))));
     rule(&mut state, block(KEY, 5, A));
-    one(&mut state, Command::DeleteKey(KEY));
+    one(&mut state, delete_key(KEY));
     let unknown = PublicKey([9; 48]);
     let file = |chosen: &[PublicKey]| {
         let chosen = chosen.iter().copied().collect();
@@ -156,7 +181,7 @@ fn a_resealing_does_not_bring_a_deleted_key_back() {
     let mut state = ready();
     rule(&mut state, block(KEY, 5, A));
     let resealed = || Command::Reseal(vec![ResealedKey { from: [1; 16], sealed: moved_to(1, 4) }]);
-    let applied = apply(&mut state, vec![Command::DeleteKey(KEY), resealed()]);
+    let applied = apply(&mut state, vec![delete_key(KEY), resealed()]);
     assert_eq!(applied.outcomes[1], Outcome::Resealed { replaced: 0, skipped: 1 });
     assert_eq!(rule(&mut state, block(KEY, 6, A)), Ruling::UnknownKey);
 }

@@ -60,6 +60,10 @@ impl Step<'_> {
 
     /// A key without its data key could never be opened again.
     pub(super) fn remove_data_key(&mut self, id: &[u8; 16]) -> Outcome {
+        // Before the walk over all keys: a list of ids that nobody holds must not hold up the others.
+        if !self.state.data_keys.contains_key(id) {
+            return Outcome::DataKeyRemoved { was_held: false };
+        }
         let keys = self.state.keys_under(id);
         if keys > 0 {
             return Outcome::Rejected(Rejection::DataKeyInUse { keys });
@@ -74,7 +78,12 @@ impl Step<'_> {
     }
 
     /// Merges the history first and enables the key after it, in one step: at no index is the key enabled without.
-    pub(super) fn import_key(&mut self, sealed: &SealedKey, history: Option<&HistoryImport>) -> Outcome {
+    pub(super) fn import_key(
+        &mut self,
+        sealed: &SealedKey,
+        history: Option<&HistoryImport>,
+        deletions_seen: u64,
+    ) -> Outcome {
         if let Some(history) = history.filter(|history| history.public_key != sealed.public_key) {
             let (key, history) = (sealed.public_key, history.public_key);
             return Outcome::Rejected(Rejection::ForeignHistory { key, history });
@@ -82,10 +91,14 @@ impl Step<'_> {
         if !self.state.data_keys.contains_key(&sealed.data_key) {
             return Outcome::Rejected(Rejection::UnknownDataKey);
         }
+        let public_key = sealed.public_key;
+        let deletions = self.state.deletions(&public_key);
+        if deletions > deletions_seen {
+            return Outcome::Rejected(Rejection::DeletedMeanwhile { deletions });
+        }
         if let Some(history) = history {
             self.merge_history(history);
         }
-        let public_key = sealed.public_key;
         let duplicate = self.state.held_key(&public_key).is_some();
         if !duplicate {
             self.write(None, records::key_record(sealed));
@@ -96,27 +109,31 @@ impl Step<'_> {
         Outcome::KeyImported { public_key, duplicate }
     }
 
-    /// Removes the key and keeps the history for ever.
-    pub(super) fn delete_key(&mut self, public_key: &PublicKey) -> Outcome {
-        let (removed, without_history) = match self.state.validators.get_mut(public_key) {
-            Some(validator) => (validator.key.take(), validator.history == History::default()),
-            None => (None, true),
+    /// Removes the key and keeps the history, and that there was a deletion, for ever.
+    pub(super) fn delete_key(&mut self, public_key: &PublicKey, deletions_seen: u64) -> Outcome {
+        let public_key = *public_key;
+        let Some(validator) = self.state.validators.get_mut(&public_key) else {
+            return Outcome::KeyDeleted { public_key, status: KeyDeletion::NotFound };
         };
-        let status = match (&removed, without_history) {
+        let deletions = validator.deletions;
+        let status = match (&validator.key, validator.history == History::default()) {
+            (Some(_), _) if deletions > deletions_seen => {
+                return Outcome::Rejected(Rejection::DeletedMeanwhile { deletions });
+            }
             (Some(_), _) => KeyDeletion::Deleted,
             (None, false) => KeyDeletion::NotActive,
             (None, true) => KeyDeletion::NotFound,
         };
-        if let Some(sealed) = &removed {
-            if without_history {
-                // No record would name the validator any more: a state loaded from the records would not know it.
-                self.state.validators.remove(public_key);
-            }
-            self.erase(records::key_record(sealed));
-            self.touched.keys.insert(*public_key);
-            self.changes.push(Change::KeyRemoved(*public_key));
+        if let Some(sealed) = validator.key.take() {
+            validator.deletions = deletions.saturating_add(1);
+            let before = (deletions > 0).then(|| records::deletions_record(&public_key, deletions));
+            let after = records::deletions_record(&public_key, validator.deletions);
+            self.write(before, after);
+            self.erase(records::key_record(&sealed));
+            self.touched.keys.insert(public_key);
+            self.changes.push(Change::KeyRemoved(public_key));
         }
-        Outcome::KeyDeleted { public_key: *public_key, status }
+        Outcome::KeyDeleted { public_key, status }
     }
 
     pub(super) fn reseal(&mut self, resealed: &[ResealedKey]) -> Outcome {

@@ -70,6 +70,8 @@ pub struct Validator {
     pub key: Option<Arc<SealedKey>>,
     /// What it signed, here or elsewhere.
     pub history: History,
+    /// How often its key was deleted.
+    pub deletions: u64,
 }
 
 /// What applying one batch brought.
@@ -104,7 +106,13 @@ impl State {
         self.validators.get(public_key)
     }
 
-    /// All validators with a history or a key, by public key.
+    /// How often a key was deleted: what an import or a deletion must have seen to take effect.
+    #[must_use]
+    pub fn deletions(&self, public_key: &PublicKey) -> u64 {
+        self.validators.get(public_key).map_or(0, |known| known.deletions)
+    }
+
+    /// All validators with a history or a key, or that had a key, by public key.
     pub fn validators(&self) -> impl ExactSizeIterator<Item = (&PublicKey, &Validator)> {
         self.validators.iter()
     }

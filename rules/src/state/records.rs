@@ -6,6 +6,7 @@
 //! | `d` + data-key id | [`DataKey`] |
 //! | `h` + public key | [`History`] |
 //! | `k` + public key | [`SealedKey`] |
+//! | `x` + public key | how often the key was deleted, if it was |
 //!
 //! Values are in the form of [`crate::codec`].
 
@@ -21,6 +22,7 @@ const CLUSTER: u8 = b'c';
 const DATA_KEY: u8 = b'd';
 const HISTORY: u8 = b'h';
 const KEY: u8 = b'k';
+const DELETIONS: u8 = b'x';
 
 /// One record of the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +84,10 @@ pub(super) fn key_record(key: &SealedKey) -> Record {
     Record { key: named(KEY, key.public_key.as_bytes()), value: codec::encode(key) }
 }
 
+pub(super) fn deletions_record(public_key: &PublicKey, deletions: u64) -> Record {
+    Record { key: named(DELETIONS, public_key.as_bytes()), value: codec::encode(&deletions) }
+}
+
 fn named(kind: u8, name: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + name.len());
     key.push(kind);
@@ -98,7 +104,8 @@ impl State {
         let validators = self.validators.iter().flat_map(|(public_key, validator)| {
             let history =
                 (validator.history != History::default()).then(|| history_record(public_key, &validator.history));
-            history.into_iter().chain(validator.key.as_deref().map(key_record))
+            let deletions = (validator.deletions > 0).then(|| deletions_record(public_key, validator.deletions));
+            history.into_iter().chain(validator.key.as_deref().map(key_record)).chain(deletions)
         });
         cluster.into_iter().chain(data_keys).chain(validators)
     }
@@ -145,6 +152,10 @@ impl State {
                 expect_name(*kind, name, sealed.public_key.as_bytes())?;
                 let public_key = sealed.public_key;
                 self.validators.entry(public_key).or_default().key = Some(Arc::new(sealed));
+            }
+            (DELETIONS, PublicKey::LENGTH) => {
+                let public_key = PublicKey(name.try_into().map_err(|_| CorruptRecord::UnknownKey(key.len()))?);
+                self.validators.entry(public_key).or_default().deletions = read(*kind, value)?;
             }
             _ => return Err(CorruptRecord::UnknownKey(key.len())),
         }

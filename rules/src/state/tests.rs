@@ -26,7 +26,12 @@ pub(super) fn sealed(public_key: PublicKey, nonce: u8) -> SealedKey {
 }
 
 pub(super) fn import_key(public_key: PublicKey, history: Option<HistoryImport>) -> Command {
-    Command::ImportKey { sealed: sealed(public_key, 1), history }
+    Command::ImportKey { sealed: sealed(public_key, 1), history, deletions_seen: u64::MAX }
+}
+
+/// By somebody who has seen all that happened before.
+pub(super) fn delete_key(public_key: PublicKey) -> Command {
+    Command::DeleteKey { public_key, deletions_seen: u64::MAX }
 }
 
 pub(super) fn block_history(public_key: PublicKey, slot: u64, signing_root: Option<Root>) -> HistoryImport {
@@ -78,7 +83,7 @@ fn nothing_happens_before_the_cluster_has_an_identity() {
         Command::ImportHistory(block_history(KEY, 1, None)),
         Command::SetHighWatermark(None),
         Command::RenewPolicy,
-        Command::DeleteKey(KEY),
+        delete_key(KEY),
         Command::Reseal(Vec::new()),
         Command::RemoveDataKey([1; 16]),
     ];
@@ -211,7 +216,8 @@ fn an_imported_key_finds_its_history_in_the_same_step() {
 #[test]
 fn a_duplicate_import_keeps_the_key_and_merges_the_history() {
     let mut state = ready();
-    let other_sealing = Command::ImportKey { sealed: sealed(KEY, 2), history: Some(block_history(KEY, 9, None)) };
+    let other_sealing =
+        Command::ImportKey { sealed: sealed(KEY, 2), history: Some(block_history(KEY, 9, None)), deletions_seen: 0 };
     let applied = apply(&mut state, vec![other_sealing]);
     assert_eq!(applied.outcomes, [Outcome::KeyImported { public_key: KEY, duplicate: true }]);
     assert_eq!(applied.changes, [Change::HistoryMerged(block_history(KEY, 9, None))]);
@@ -229,6 +235,7 @@ fn a_rejected_import_changes_nothing() {
     let unknown = Command::ImportKey {
         sealed: SealedKey { data_key: [9; 16], ..sealed(OTHER, 1) },
         history: Some(block_history(OTHER, 9, None)),
+        deletions_seen: 0,
     };
     assert_eq!(one(&mut state, unknown), Outcome::Rejected(Rejection::UnknownDataKey));
     assert_eq!(state.digest(), before);

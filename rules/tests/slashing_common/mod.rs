@@ -73,7 +73,7 @@ impl Checked {
     }
 
     pub fn import_key(&mut self, public_key: PublicKey) {
-        let command = Command::ImportKey { sealed: sealed(public_key, 1), history: None };
+        let command = Command::ImportKey { sealed: sealed(public_key, 1), history: None, deletions_seen: u64::MAX };
         assert_eq!(self.one(command), Outcome::KeyImported { public_key, duplicate: false });
     }
 
@@ -138,7 +138,7 @@ fn assert_keys_follow(before: &State, batch: &CommandBatch, applied: &Applied, a
     for public_key in old.keys().chain(new.keys()).filter(|public_key| old.get(public_key) != new.get(public_key)) {
         assert!(applied.touched.keys.contains(public_key), "the keyrings are told of {public_key}");
         let named = |command: &Command| match command {
-            Command::DeleteKey(deleted) => deleted == public_key,
+            Command::DeleteKey { public_key: deleted, .. } => deleted == public_key,
             Command::Reseal(resealed) => resealed.iter().any(|resealed| resealed.sealed.public_key == *public_key),
             Command::ImportKey { sealed, .. } => sealed.public_key == *public_key && !old.contains_key(public_key),
             Command::Initialise(_)

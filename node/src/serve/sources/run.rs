@@ -6,7 +6,7 @@
 use super::Sources;
 use crate::report::one_line;
 use crate::source::{self, Gathered};
-use consigner_api::{ImportResult, ImportStatus, ReloadState, audit, import_secrets};
+use consigner_api::{ImportResult, ImportStatus, ReloadState, Wish, audit, import_secrets};
 use consigner_keys::SecretKey;
 use consigner_keys::source::{Loaded, Loading, Outcome, Progress, SourceError, fetcher};
 use consigner_rules::PublicKey;
@@ -23,7 +23,7 @@ const NAMED_MAX: usize = 20;
 pub(super) struct Summary {
     imported: usize,
     held: usize,
-    /// Seen before and not held any more: an operator deleted them.
+    /// Deleted from the cluster at some time.
     left_alone: usize,
     sources_failed: usize,
     keys_failed: usize,
@@ -31,8 +31,6 @@ pub(super) struct Summary {
     /// Whether a failure may pass by itself.
     pub(super) may_pass: bool,
     named: usize,
-    /// Held by the cluster, to be remembered in one go.
-    seen_now: Vec<PublicKey>,
 }
 
 /// A secret on its way, with its origin.
@@ -50,7 +48,7 @@ impl Sources {
         }
         let known = {
             let sources = self.clone();
-            move |public_key: &PublicKey| sources.is_held(public_key) || sources.seen().contains(public_key)
+            move |public_key: &PublicKey| sources.is_held(public_key) || sources.was_deleted(public_key)
         };
         let mut loading = Loading::new(candidates, self.decrypt.clone(), Some(fetcher()), known);
         let mut batch: Vec<Ready> = Vec::new();
@@ -63,7 +61,6 @@ impl Sources {
             }
         }
         self.import(batch, &mut summary).await;
-        self.remember(std::mem::take(&mut summary.seen_now)).await;
         summary
     }
 
@@ -77,12 +74,11 @@ impl Sources {
             // A keystore that names no validator is known only now.
             (Outcome::Secret(_) | Outcome::Known, Some(known)) if self.is_held(&known) => {
                 summary.held += 1;
-                summary.seen_now.push(known);
             }
-            (Outcome::Secret(_) | Outcome::Known, Some(known)) if self.seen().contains(&known) => {
+            (Outcome::Secret(_) | Outcome::Known, Some(known)) if self.was_deleted(&known) => {
                 summary.left_alone += 1;
                 if summary.left_alone <= NAMED_MAX {
-                    let why = "it was held before and was deleted; `consigner keys import` brings it back";
+                    let why = "it was deleted from the cluster; `consigner keys import` brings it back";
                     tracing::info!(validator = %known, origin, why, "a key of a source is left alone");
                 }
             }
@@ -104,19 +100,12 @@ impl Sources {
         }
         let (origins, secrets): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|(origin, _, secret)| (origin, (secret, None))).unzip();
-        let results = import_secrets(&self.cluster, &self.custody, secrets).await;
-        let mut held = Vec::with_capacity(results.len());
+        let results = import_secrets(&self.cluster, &self.custody, &Wish::Offered, secrets).await;
         for (origin, result) in origins.iter().zip(results) {
             record(origin, &result);
             match result.status {
-                ImportStatus::Imported => {
-                    summary.imported += 1;
-                    held.push(result.public_key);
-                }
-                ImportStatus::Duplicate => {
-                    summary.held += 1;
-                    held.push(result.public_key);
-                }
+                ImportStatus::Imported => summary.imported += 1,
+                ImportStatus::Duplicate => summary.held += 1,
                 ImportStatus::Failed(why) => {
                     summary.may_pass = true;
                     summary.keys_failed += 1;
@@ -124,8 +113,10 @@ impl Sources {
                 }
             }
         }
-        // At once, not at the end: a key that is deleted a moment later must not come back.
-        self.remember(held).await;
+    }
+
+    fn was_deleted(&self, public_key: &PublicKey) -> bool {
+        self.cluster.read(|state| state.deletions(public_key) > 0)
     }
 
     fn is_held(&self, public_key: &PublicKey) -> bool {
