@@ -30,4 +30,4 @@ pub use client::{ClientError, HttpsClient, Response};
 pub use door::{Admit, Door, DoorConfig, DoorCounters, DoorError, DoorLimits, LogBudget};
 pub use host::{HostAllowlist, HostAllowlistError};
 pub use peer::{Peer, PeerCertificate};
-pub use tls::{ClientTls, ReloadableTls, ServerTls, TlsError};
+pub use tls::{ClientTls, ReloadableClientTls, ReloadableTls, ServerTls, TlsError, TlsReload, TlsWatcher};

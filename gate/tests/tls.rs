@@ -4,8 +4,6 @@
 
 mod support;
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,27 +12,11 @@ use consigner_gate::{ClientError, HttpsClient, ReloadableTls, ServerTls, TlsErro
 use http::Method;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
-use rustls_pki_types::ServerName;
 use support::pki::{Identity, LONG, Pki};
-use support::{Open, config, logs, open, until};
+use support::{Open, config, logs, open, until, visit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
-
-/// One whole request over a connection of its own: what the server said, protocol version, kind of handshake.
-async fn visit(
-    addr: SocketAddr,
-    config: Arc<ClientConfig>,
-) -> io::Result<(String, Option<ProtocolVersion>, Option<HandshakeKind>)> {
-    let stream = TcpStream::connect(addr).await?;
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut stream = TlsConnector::from(config).connect(name, stream).await?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let session = stream.get_ref().1;
-    Ok((answer, session.protocol_version(), session.handshake_kind()))
-}
+use tokio_rustls::TlsAcceptor;
 
 async fn get(client: &HttpsClient, door: &Open) -> Result<consigner_gate::Response, ClientError> {
     client.request(Method::GET, &door.url("/"), &[], Bytes::new(), LONG).await

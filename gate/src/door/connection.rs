@@ -22,6 +22,7 @@ use super::counting::{InFlight, Tracked, Watched};
 use super::handshake::{Refused, first_byte, shake_hands};
 use super::limits::DoorLimits;
 use super::lobby::Place;
+use super::standing::Standing;
 use super::supervision::{Activity, Verdict, Watch};
 use super::{Gatekeeper, Shutdown};
 use crate::causes::with_causes;
@@ -54,13 +55,13 @@ pub(super) async fn serve<S, B>(
     };
     match entered {
         Err(refused) => keeper.refused(addr, &refused),
-        Ok(Entered { io: Transport::Plain(plain), peer, cap }) => {
-            supervise(&keeper, plain, peer, false, service, shutdown).await;
+        Ok(Entered { io: Transport::Plain(plain), peer, cap, standing }) => {
+            supervise(&keeper, plain, (peer, standing), false, service, shutdown).await;
             drop(cap);
         }
-        Ok(Entered { io: Transport::Tls(tls), peer, cap }) => {
+        Ok(Entered { io: Transport::Tls(tls), peer, cap, standing }) => {
             let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-            supervise(&keeper, tls, peer, http2, service, shutdown).await;
+            supervise(&keeper, tls, (peer, standing), http2, service, shutdown).await;
             drop(cap);
         }
     }
@@ -77,10 +78,17 @@ struct Entered {
     io: Transport,
     peer: Peer,
     cap: OwnedSemaphorePermit,
+    standing: Standing,
 }
 
-async fn supervise<I, S, B>(keeper: &Gatekeeper, io: I, peer: Peer, http2: bool, service: S, shutdown: Shutdown)
-where
+async fn supervise<I, S, B>(
+    keeper: &Gatekeeper,
+    io: I,
+    (peer, mut standing): (Peer, Standing),
+    http2: bool,
+    service: S,
+    shutdown: Shutdown,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -106,6 +114,7 @@ where
         tokio::select! {
             result = connection.as_mut() => break result.err().map(|error| with_causes(error.as_ref())),
             () = shutdown.cut.cancelled() => break Some("cut at shutdown".to_owned()),
+            reason = standing.lost() => break Some(keeper.expelled(&peer, reason)),
             () = shutdown.begun.cancelled(), if !leaving => leaving = true,
             _ = tick.tick() => match watch.look(Instant::now(), &activity, &keeper.limits) {
                 Verdict::Keep if is_expired(&peer) => leaving = true,
@@ -119,7 +128,11 @@ where
         }
         if leaving {
             connection.as_mut().graceful_shutdown();
-            break leave(connection, &activity, &shutdown, &mut watch, keeper).await;
+            let leaving = leave(connection, &activity, &shutdown, &mut watch, keeper);
+            break tokio::select! {
+                why = leaving => why,
+                reason = standing.lost() => Some(keeper.expelled(&peer, reason)),
+            };
         }
     };
     if let Some(why) = why {
@@ -211,7 +224,8 @@ impl Gatekeeper {
         let Some(tls) = &self.tls else {
             let peer = Peer { addr, certificate: None };
             self.admit(&peer)?;
-            return Ok(Entered { io: Transport::Plain(stream), peer, cap: self.caps.connection()? });
+            let (cap, standing) = (self.caps.connection()?, Standing::plain());
+            return Ok(Entered { io: Transport::Plain(stream), peer, cap, standing });
         };
         let shaking = tokio::select! {
             shaking = self.caps.shaking.enter(addr.ip()) => shaking,
@@ -219,20 +233,37 @@ impl Gatekeeper {
             () = tokio::time::sleep_until(until) => return Err(Refused::crowded("too many handshakes")),
         };
         drop(waiting);
+        let renewals = tls.renewals();
         let (stream, peer) = tokio::select! {
             shaken = shake_hands(stream, addr, tls, until, handshake_timeout) => shaken?,
             () = shaking.evicted() => return Err(Refused::crowded("slow in its handshake, and others waited")),
         };
         self.admit(&peer)?;
-        Ok(Entered { io: Transport::Tls(Box::new(stream)), peer, cap: self.caps.connection()? })
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+        let standing = Standing::proved(tls.clone(), renewals, chain);
+        Ok(Entered { io: Transport::Tls(Box::new(stream)), peer, cap: self.caps.connection()?, standing })
     }
 
     fn admit(&self, peer: &Peer) -> Result<(), Refused> {
         let Some(admit) = &self.admit else { return Ok(()) };
-        admit(peer).map_err(|reason| {
-            let fingerprint = peer.certificate.as_ref().map(|certificate| hex::encode(certificate.fingerprint_sha256));
-            let certificate = fingerprint.map(|hex| format!("{} sha256:{hex}", peer.name()));
-            Refused { certificate, ..Refused::because(reason) }
-        })
+        admit(peer).map_err(|reason| Refused { certificate: described(peer), ..Refused::because(reason) })
     }
+
+    /// Counts and logs a connection that is cut because its caller would not be let in any more. What is in flight on
+    /// it gets no answer.
+    fn expelled(&self, peer: &Peer, reason: String) -> String {
+        self.counters.expelled.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("consigner_door_expelled_total", "door" => self.name.clone()).increment(1);
+        if self.refusals.may_write(Instant::now()) {
+            let certificate = described(peer);
+            let certificate = certificate.as_deref().unwrap_or("none");
+            tracing::warn!(door = %self.name, peer = %peer.addr, reason, certificate, "connection cut");
+        }
+        reason
+    }
+}
+
+fn described(peer: &Peer) -> Option<String> {
+    let fingerprint = peer.certificate.as_ref().map(|certificate| hex::encode(certificate.fingerprint_sha256));
+    fingerprint.map(|hex| format!("{} sha256:{hex}", peer.name()))
 }

@@ -11,6 +11,7 @@ pub struct DoorCounters {
     pub(super) refused_full: AtomicU64,
     pub(super) cut: AtomicU64,
     pub(super) accept_errors: AtomicU64,
+    pub(super) expelled: AtomicU64,
     closed: AtomicU64,
 }
 
@@ -38,6 +39,12 @@ impl DoorCounters {
     /// Times that the system refused to hand over a connection (no file descriptors left, no memory).
     pub fn accept_errors(&self) -> u64 {
         self.accept_errors.load(Ordering::Relaxed)
+    }
+
+    /// Open connections cut because their caller would not be let in any more: its certificate was revoked, or its CA
+    /// or its pin was removed.
+    pub fn expelled(&self) -> u64 {
+        self.expelled.load(Ordering::Relaxed)
     }
 
     /// Connections open now, those that have proved nothing yet included.

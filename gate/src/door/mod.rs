@@ -16,6 +16,7 @@ mod handshake;
 mod limits;
 mod lobby;
 mod quiet;
+mod standing;
 mod supervision;
 
 pub use counters::DoorCounters;

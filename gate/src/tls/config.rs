@@ -1,51 +1,46 @@
 //! Builds rustls configurations: certificates on both sides (on one kind of door the client's is optional), resumption
 //! never.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ServerConfig};
 
+use super::expiry::Expiry;
+use super::known_clients::KnownClients;
+use super::protocol::provider;
+use super::trust::PinningVerifier;
 use super::verifier::RecordingVerifier;
-use super::{ClientAuth, ClientTls, ServerTls, TlsError, pem};
+use super::{ClientAuth, ClientTls, DoorTls, OutgoingTls, ServerIdentity, ServerTls, StaleCrl, TlsError, crl, pem};
+use crate::peer::PeerCertificate;
+
+/// What a door needs, all from one reading of its files.
+pub(super) struct ServerSide {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    pub(super) expiries: Vec<Expiry>,
+    /// Of the leaf.
+    pub(super) not_after_unix: i64,
+}
+
+/// What outgoing connections need, all from one reading of their files.
+pub(super) struct ClientSide {
+    pub(super) own: Arc<CertifiedKey>,
+    pub(super) verifier: Arc<WebPkiServerVerifier>,
+    pub(super) expiries: Vec<Expiry>,
+}
 
 /// A server configuration that demands a client certificate from the given CA bundle and resumes no session.
 ///
 /// # Errors
 /// Any file that cannot be read, parsed or used, by name and with the reason.
 pub fn server_config(tls: &ServerTls, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
-    let (config, _) = server_config_with_leaf(tls, ClientAuth::Required, alpn)?;
-    Ok(config)
-}
-
-/// Like [`server_config`], and the chain that it presents.
-pub(super) fn server_config_with_leaf(
-    tls: &ServerTls,
-    client_auth: ClientAuth,
-    alpn: &[&[u8]],
-) -> Result<(Arc<ServerConfig>, Arc<CertifiedKey>), TlsError> {
-    let provider = provider();
-    let own = Arc::new(pem::certified_key(&tls.cert, &tls.key, &provider)?);
-    let authorities = pem::authorities(&tls.client_ca)?;
-    let verifier = WebPkiClientVerifier::builder_with_provider(authorities, provider.clone());
-    let verifier = match client_auth {
-        ClientAuth::Required => verifier.build()?,
-        // A certificate that is shown must still be valid: a wrong one is refused, not ignored.
-        ClientAuth::Optional => verifier.allow_unauthenticated().build()?,
-    };
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(Arc::new(RecordingVerifier::new(verifier)))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(own.clone())));
-    // A resumed session skips the verification of the client certificate (see the module head): neither session ids,
-    // nor TLS 1.2 tickets (the default ticketer makes none), nor TLS 1.3 tickets.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.alpn_protocols = protocols(alpn);
-    Ok((Arc::new(config), own))
+    Ok(server_side(&tls.clone().into(), alpn)?.config)
 }
 
 /// A client configuration that presents a certificate and trusts the given CA bundle only.
@@ -53,19 +48,118 @@ pub(super) fn server_config_with_leaf(
 /// # Errors
 /// Any file that cannot be read, parsed or used, by name and with the reason.
 pub fn client_config(tls: &ClientTls, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
-    let provider = provider();
-    let own = pem::certified_key(&tls.cert, &tls.key, &provider)?;
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(pem::authorities(&tls.ca)?)
+    let tls = OutgoingTls::from(tls.clone());
+    let ClientSide { own, verifier, .. } = client_side(&tls)?;
+    let config = ClientConfig::builder_with_provider(provider(tls.versions, &tls.suites)?)
+        .with_protocol_versions(tls.versions.supported())?
+        .with_webpki_verifier(verifier)
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
-    config.resumption = Resumption::disabled();
-    config.alpn_protocols = protocols(alpn);
-    Ok(Arc::new(config))
+    Ok(finish_client(config, alpn))
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+/// Reads every file of a door.
+pub(super) fn server_side(door: &DoorTls, alpn: &[&[u8]]) -> Result<ServerSide, TlsError> {
+    let provider = provider(door.versions, &door.suites)?;
+    let own = identity(&door.identity, &provider)?;
+    let (verifier, ends) = client_verifier(door, &provider)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(door.versions.supported())?
+        .with_client_cert_verifier(Arc::new(RecordingVerifier::new(verifier.clone())))
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(own.key)));
+    // A resumed session skips the verification of the client certificate (see the module head): neither session ids,
+    // nor TLS 1.2 tickets (the default ticketer makes none), nor TLS 1.3 tickets.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = protocols(alpn);
+    // Whoever lists suites means their order, too.
+    config.ignore_client_order = door.suites.are_chosen();
+    let expiries = own.expiries.into_iter().chain(ends).collect();
+    Ok(ServerSide { config: Arc::new(config), verifier, expiries, not_after_unix: own.not_after_unix })
+}
+
+/// Reads every file of outgoing connections.
+pub(super) fn client_side(tls: &OutgoingTls) -> Result<ClientSide, TlsError> {
+    let provider = provider(tls.versions, &tls.suites)?;
+    let ClientTls { cert, key, ca } = &tls.files;
+    let own = pem::certified_key(cert, key, &provider)?;
+    let mut expiries = pem::chain_expiries(cert, &own.cert)?;
+    let authorities = pem::authorities(ca)?;
+    let crls = crl::load(&tls.crls, tls.stale_crl, &authorities, &provider)?;
+    let mut verifier = WebPkiServerVerifier::builder_with_provider(authorities.store, provider).with_crls(crls.lists);
+    if tls.stale_crl == StaleCrl::Refuse {
+        verifier = verifier.enforce_revocation_expiration();
+    }
+    expiries.extend(authorities.expiries.into_iter().chain(crls.expiries));
+    Ok(ClientSide { own: Arc::new(own), verifier: verifier.build()?, expiries })
+}
+
+/// The last steps of every client configuration.
+pub(super) fn finish_client(mut config: ClientConfig, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = protocols(alpn);
+    Arc::new(config)
+}
+
+/// The certificate that a door shows.
+struct Identity {
+    key: Arc<CertifiedKey>,
+    expiries: Vec<Expiry>,
+    not_after_unix: i64,
+}
+
+fn identity(identity: &ServerIdentity, provider: &CryptoProvider) -> Result<Identity, TlsError> {
+    let (key, path): (_, &Path) = match identity {
+        ServerIdentity::Pem { cert, key } => (pem::certified_key(cert, key, provider)?, cert),
+    };
+    let leaf = PeerCertificate::parse(key.end_entity_cert()?)
+        .map_err(|reason| TlsError::BadCertificate { path: path.into(), reason: reason.to_string() })?;
+    let expiries = pem::chain_expiries(path, &key.cert)?;
+    Ok(Identity { key: Arc::new(key), expiries, not_after_unix: leaf.not_after_unix })
+}
+
+fn client_verifier(
+    door: &DoorTls,
+    provider: &Arc<CryptoProvider>,
+) -> Result<(Arc<dyn ClientCertVerifier>, Vec<Expiry>), TlsError> {
+    let (by_ca, expiries) = match door.trust.ca() {
+        Some(ca) => {
+            let (verifier, expiries) = ca_verifier(door, ca, provider)?;
+            (Some(verifier), expiries)
+        }
+        None if !door.crls.is_empty() => return Err(TlsError::CrlWithoutCa),
+        None => (None, Vec::new()),
+    };
+    let known = door.trust.known_clients().map(|path| KnownClients::load(path)).transpose()?;
+    let pinning = |ca, known| PinningVerifier {
+        ca,
+        known,
+        client_auth: door.client_auth,
+        algorithms: provider.signature_verification_algorithms,
+    };
+    match (by_ca, known) {
+        (Some(by_ca), None) => Ok((by_ca, expiries)),
+        (by_ca, known) => Ok((Arc::new(pinning(by_ca, known.unwrap_or_default())), expiries)),
+    }
+}
+
+fn ca_verifier(
+    door: &DoorTls,
+    ca: &Path,
+    provider: &Arc<CryptoProvider>,
+) -> Result<(Arc<dyn ClientCertVerifier>, Vec<Expiry>), TlsError> {
+    let authorities = pem::authorities(ca)?;
+    let crls = crl::load(&door.crls, door.stale_crl, &authorities, provider)?;
+    let mut verifier = WebPkiClientVerifier::builder_with_provider(authorities.store, provider.clone());
+    verifier = verifier.with_crls(crls.lists);
+    if door.stale_crl == StaleCrl::Refuse {
+        verifier = verifier.enforce_revocation_expiration();
+    }
+    if door.client_auth == ClientAuth::Optional {
+        // A certificate that is shown must still be valid: a wrong one is refused, not ignored.
+        verifier = verifier.allow_unauthenticated();
+    }
+    let expiries = authorities.expiries.into_iter().chain(crls.expiries).collect();
+    Ok((verifier.build()?, expiries))
 }
 
 fn protocols(alpn: &[&[u8]]) -> Vec<Vec<u8>> {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::ProtocolError;
+
 /// Why certificates, keys or CA bundles cannot be used. Never contains key material.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -105,10 +107,50 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
+    /// The file has no `BEGIN X509 CRL` section.
+    #[error("no revocation list in {}", path.display())]
+    NoCrl {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A revocation list is malformed, of a kind that is not supported, or not signed by its issuer.
+    #[error("revocation list in {} cannot be used: {reason}", path.display())]
+    BadCrl {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A revocation list has expired, and that is not tolerated.
+    #[error("the revocation list of {issuer} in {} expired on {next_update}", path.display())]
+    CrlExpired {
+        /// The file.
+        path: PathBuf,
+        /// Distinguished name of the list's issuer.
+        issuer: String,
+        /// End of validity.
+        next_update: String,
+    },
+    /// Revocation lists without a CA bundle could never be asked.
+    #[error("revocation lists are given, but no client CA: remove known clients from their file instead")]
+    CrlWithoutCa,
+    /// A line of a known-clients file.
+    #[error("{}, line {line}: {reason}; expected: COMMON-NAME AA:BB:.. (SHA-256)", path.display())]
+    KnownClients {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Versions or cipher suites that do not fit together.
+    #[error("TLS versions and cipher suites do not fit")]
+    Protocol(#[from] ProtocolError),
     /// rustls refused the combination.
     #[error("cannot build the TLS configuration")]
     Config(#[from] rustls::Error),
-    /// rustls refused the client CA bundle.
-    #[error("cannot verify client certificates")]
+    /// rustls refused the CA bundle.
+    #[error("cannot verify the other side's certificates")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }

@@ -1,4 +1,9 @@
-//! TLS configurations from PEM files.
+//! TLS configurations from files, and their renewal while connections stand.
+//!
+//! ```text
+//! files -> settings -> one generation (identity, CAs, revocation lists, known clients) -> doors, outgoing connections
+//!   ^------ watch: polled, SIGHUP, /reload ------'   all of it or nothing       \-> live connections verified again
+//! ```
 //!
 //! In: paths. Out: rustls configurations with the aws-lc-rs provider passed explicitly, so that no process-wide
 //! default is needed. TLS 1.2 stays on beside 1.3 because Teku pins `TLSv1.2` and Nimbus offers nothing newer.
@@ -7,16 +12,30 @@
 //! into a resumed session without verifying it again, so a resumed session would outlive a certificate check.
 
 mod config;
+mod crl;
 mod error;
+mod expiry;
+mod known_clients;
+mod outgoing;
 mod pem;
+mod protocol;
 mod reload;
+mod settings;
+mod stamps;
+mod trust;
 pub(crate) mod verifier;
+mod watch;
 
 pub use config::{client_config, server_config};
 pub use error::TlsError;
+pub use expiry::{Expiry, What};
+pub use outgoing::ReloadableClientTls;
+pub use protocol::{CipherSuites, ProtocolError, TlsVersion, TlsVersions};
 pub use reload::ReloadableTls;
 /// So that other crates can hold a configuration without naming rustls.
 pub use rustls::{ClientConfig, ServerConfig};
+pub use settings::{ClientTrust, DoorTls, OutgoingTls, ServerIdentity, StaleCrl};
+pub use watch::{TLS_POLL_INTERVAL, TlsHandle, TlsReload, TlsWatcher};
 
 use std::path::PathBuf;
 

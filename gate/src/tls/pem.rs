@@ -14,9 +14,18 @@ use x509_parser::prelude::FromDer as _;
 use zeroize::Zeroizing;
 
 use super::TlsError;
+use super::expiry::{Expiry, What};
 
 /// Longest PEM file that is read. Generous for a bundle of hundreds of CAs; stops a path that points at a device.
-const PEM_FILE_BYTES_MAX: u64 = 1 << 20;
+pub(super) const PEM_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The trust anchors of a bundle.
+pub(super) struct Authorities {
+    pub(super) store: Arc<RootCertStore>,
+    /// The same, as they were read.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    pub(super) expiries: Vec<Expiry>,
+}
 
 /// A certificate chain with its key, checked: they belong together and the leaf is valid now.
 pub(super) fn certified_key(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
@@ -32,8 +41,10 @@ pub(super) fn certified_key(cert: &Path, key: &Path, provider: &CryptoProvider) 
 
 /// The trust anchors in a bundle. Expired ones are left out with a warning (webpki does not look at the dates of an
 /// anchor), and a bundle that holds nothing else is refused.
-pub(super) fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+pub(super) fn authorities(path: &Path) -> Result<Authorities, TlsError> {
     let mut store = RootCertStore::empty();
+    let mut kept = Vec::new();
+    let mut expiries = Vec::new();
     for der in certificates(path)? {
         let parsed = parse(path, &der)?;
         let subject = parsed.subject().to_string();
@@ -45,16 +56,28 @@ pub(super) fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
             tracing::warn!(bundle = %path.display(), subject, until, "CA certificate is outside its validity: left out");
             continue;
         }
-        store.add(der).map_err(|why| bad_certificate(path, &why))?;
+        expiries.push(Expiry { what: What::Ca, subject, unix: parsed.validity().not_after.timestamp() });
+        store.add(der.clone()).map_err(|why| bad_certificate(path, &why))?;
+        kept.push(der);
     }
     if store.is_empty() {
         return Err(TlsError::AllCasExpired { path: path.into() });
     }
-    Ok(Arc::new(store))
+    Ok(Authorities { store: Arc::new(store), certificates: kept, expiries })
+}
+
+/// When each certificate of a chain of our own ends.
+pub(super) fn chain_expiries(path: &Path, chain: &[CertificateDer<'_>]) -> Result<Vec<Expiry>, TlsError> {
+    let expiry = |der| {
+        let parsed = parse(path, der)?;
+        let unix = parsed.validity().not_after.timestamp();
+        Ok(Expiry { what: What::Certificate, subject: parsed.subject().to_string(), unix })
+    };
+    chain.iter().map(expiry).collect()
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read(path)?;
+    let text = read(path, PEM_FILE_BYTES_MAX)?;
     let found = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| TlsError::Pem { path: path.into(), source })?;
@@ -65,7 +88,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let text = read(path)?;
+    let text = read(path, PEM_FILE_BYTES_MAX)?;
     match PrivateKeyDer::from_pem_slice(&text) {
         Ok(key) => Ok(key),
         Err(pem::Error::NoItemsFound) if is_encrypted(&text) => Err(TlsError::EncryptedKey { path: path.into() }),
@@ -102,14 +125,15 @@ fn bad_certificate(path: &Path, why: &dyn std::fmt::Display) -> TlsError {
 }
 
 /// The whole file, wiped when dropped: it may hold a private key.
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let unreadable = |source| TlsError::Read { path: path.into(), source };
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    // Room for the longest file at once: a vector that grows leaves unwiped copies behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(PEM_FILE_BYTES_MAX as usize + 1));
-    file.take(PEM_FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > PEM_FILE_BYTES_MAX {
-        return Err(TlsError::TooLong { path: path.into(), limit: PEM_FILE_BYTES_MAX });
+    // Room for the whole file at once: a vector that grows leaves unwiped copies behind.
+    let size = file.metadata().map_err(unreadable)?.len().max(PEM_FILE_BYTES_MAX).min(bytes_max);
+    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1));
+    file.take(bytes_max + 1).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > bytes_max {
+        return Err(TlsError::TooLong { path: path.into(), limit: bytes_max });
     }
     Ok(text)
 }

@@ -4,25 +4,35 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
+use rustls::server::danger::ClientCertVerifier;
+use rustls_pki_types::{CertificateDer, UnixTime};
+use tokio::sync::watch;
 
-use super::config::server_config_with_leaf;
-use super::{ClientAuth, ServerTls, TlsError};
-use crate::peer::PeerCertificate;
+use super::config::{ServerSide, server_side};
+use super::expiry::Expiry;
+use super::stamps::Stamps;
+use super::{ClientAuth, DoorTls, ServerTls, TlsError};
 
 /// The TLS configuration of a door, taken anew for every accepted connection.
 ///
-/// Certificate, key and client CA bundle are one generation: a reload takes all three or none, and a bad file leaves
-/// the generation in use untouched. Connections that are already open keep the generation they began with.
+/// Everything in [`DoorTls`] is one generation: a reload takes all of its files or none, and a bad file leaves the
+/// generation in use untouched. Connections that are already open keep the keys they began with, but the client
+/// certificate of each is verified again: one that the new generation would not let in is cut.
 pub struct ReloadableTls {
-    files: ServerTls,
-    client_auth: ClientAuth,
+    settings: DoorTls,
     alpn: Vec<Vec<u8>>,
     current: ArcSwap<Generation>,
+    /// The number of reloads, for live connections.
+    renewals: watch::Sender<u64>,
 }
 
 struct Generation {
     config: Arc<ServerConfig>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    expiries: Vec<Expiry>,
     not_after_unix: i64,
+    /// Taken before the files were read, so that a change in between is seen as one.
+    stamps: Stamps,
 }
 
 impl ReloadableTls {
@@ -31,7 +41,7 @@ impl ReloadableTls {
     /// # Errors
     /// As [`super::server_config`].
     pub fn load(files: ServerTls, alpn: &[&[u8]]) -> Result<Arc<Self>, TlsError> {
-        Self::load_for(files, ClientAuth::Required, alpn)
+        Self::load_door(files.into(), alpn)
     }
 
     /// As [`Self::load`], and says whether clients must show a certificate. Behind [`ClientAuth::Optional`] a
@@ -40,14 +50,27 @@ impl ReloadableTls {
     /// # Errors
     /// As [`super::server_config`].
     pub fn load_for(files: ServerTls, client_auth: ClientAuth, alpn: &[&[u8]]) -> Result<Arc<Self>, TlsError> {
-        let first = generation(&files, client_auth, alpn)?;
-        let alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        Ok(Arc::new(Self { files, client_auth, alpn, current: ArcSwap::from_pointee(first) }))
+        Self::load_door(DoorTls { client_auth, ..files.into() }, alpn)
+    }
+
+    /// As [`Self::load`], with every choice that a door has.
+    ///
+    /// # Errors
+    /// As [`super::server_config`].
+    pub fn load_door(settings: DoorTls, alpn: &[&[u8]]) -> Result<Arc<Self>, TlsError> {
+        let alpn: Vec<Vec<u8>> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let current = ArcSwap::from_pointee(generation(&settings, &alpn)?);
+        Ok(Arc::new(Self { settings, alpn, current, renewals: watch::Sender::new(0) }))
     }
 
     /// Whether clients must show a certificate.
     pub const fn client_auth(&self) -> ClientAuth {
-        self.client_auth
+        self.settings.client_auth
+    }
+
+    /// What it was loaded with.
+    pub const fn settings(&self) -> &DoorTls {
+        &self.settings
     }
 
     /// The configuration for the next connection.
@@ -60,27 +83,48 @@ impl ReloadableTls {
         self.current.load().not_after_unix
     }
 
-    /// Reads the files again and uses them for the connections accepted from now on.
+    /// When everything in use expires.
+    pub fn expiries(&self) -> Vec<Expiry> {
+        self.current.load().expiries.clone()
+    }
+
+    /// Reads the files again, uses them for the connections accepted from now on, and has the client certificates of
+    /// the open ones verified again. Reads files: not for a thread of the runtime.
     ///
     /// # Errors
     /// As [`super::server_config`]; the generation in use stays.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let alpn: Vec<&[u8]> = self.alpn.iter().map(Vec::as_slice).collect();
-        self.current.store(Arc::new(generation(&self.files, self.client_auth, &alpn)?));
+        self.current.store(Arc::new(generation(&self.settings, &self.alpn)?));
+        self.renewals.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    pub(super) fn stamps(&self) -> Stamps {
+        self.current.load().stamps.clone()
+    }
+
+    /// Tells of every reload from now on. To be taken before [`Self::current`], so that none is missed in between.
+    pub(crate) fn renewals(&self) -> watch::Receiver<u64> {
+        self.renewals.subscribe()
+    }
+
+    /// Verifies the chain of an open connection, leaf first, against the generation in use now.
+    pub(crate) fn verify_again(&self, chain: &[CertificateDer<'static>]) -> Result<(), rustls::Error> {
+        let Some((leaf, intermediates)) = chain.split_first() else { return Ok(()) };
+        let verifier = self.current.load().verifier.clone();
+        verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).map(|_verified| ())
     }
 }
 
 impl std::fmt::Debug for ReloadableTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReloadableTls").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("ReloadableTls").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
-fn generation(files: &ServerTls, client_auth: ClientAuth, alpn: &[&[u8]]) -> Result<Generation, TlsError> {
-    let (config, own) = server_config_with_leaf(files, client_auth, alpn)?;
-    let leaf = own.end_entity_cert()?;
-    let leaf = PeerCertificate::parse(leaf)
-        .map_err(|reason| TlsError::BadCertificate { path: files.cert.clone(), reason: reason.to_string() })?;
-    Ok(Generation { config, not_after_unix: leaf.not_after_unix })
+fn generation(settings: &DoorTls, alpn: &[Vec<u8>]) -> Result<Generation, TlsError> {
+    let stamps = Stamps::of(&settings.files());
+    let alpn: Vec<&[u8]> = alpn.iter().map(Vec::as_slice).collect();
+    let ServerSide { config, verifier, expiries, not_after_unix } = server_side(settings, &alpn)?;
+    Ok(Generation { config, verifier, expiries, not_after_unix, stamps })
 }

@@ -31,8 +31,17 @@ pub fn capture() {
 
 /// WARN lines of the named door so far.
 pub fn warnings(door: &str) -> Vec<String> {
+    of_level("WARN", door)
+}
+
+/// ERROR lines of the named door so far.
+pub fn errors(door: &str) -> Vec<String> {
+    of_level("ERROR", door)
+}
+
+fn of_level(level: &str, door: &str) -> Vec<String> {
     let text = LINES.lock().unwrap().clone();
     let mark = format!("door={door} ");
     let text = String::from_utf8(text).unwrap();
-    text.lines().filter(|line| line.contains("WARN") && line.contains(&mark)).map(str::to_owned).collect()
+    text.lines().filter(|line| line.contains(level) && line.contains(&mark)).map(str::to_owned).collect()
 }

@@ -3,10 +3,12 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+pub mod crl;
 pub mod logs;
 pub mod pki;
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +18,12 @@ use consigner_gate::{Door, DoorConfig, DoorCounters, DoorLimits, Peer, Reloadabl
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 /// How long a test waits for anything before it fails.
@@ -100,4 +107,19 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < end, "waited {PATIENCE:?} for {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// One whole request over a connection of its own: what the server said, protocol version, kind of handshake.
+pub async fn visit(
+    addr: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> io::Result<(String, Option<ProtocolVersion>, Option<HandshakeKind>)> {
+    let stream = TcpStream::connect(addr).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(config).connect(name, stream).await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let session = stream.get_ref().1;
+    Ok((answer, session.protocol_version(), session.handshake_kind()))
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 pub struct Pki {
     pub dir: TempDir,
-    ca: Issuer<'static, KeyPair>,
+    pub ca: Issuer<'static, KeyPair>,
     pub ca_file: PathBuf,
 }
 
@@ -63,6 +63,11 @@ impl Pki {
         identity
     }
 
+    /// With a serial number, by which it can be revoked.
+    pub fn issue_numbered(&self, name: &str, serial: u64) -> Identity {
+        self.issue_with(name, |params| params.serial_number = Some(serial.into()))
+    }
+
     pub fn expired(&self, name: &str) -> Identity {
         self.issue_with(name, |params| {
             params.not_before = rcgen::date_time_ymd(2020, 1, 1);
@@ -71,7 +76,7 @@ impl Pki {
     }
 
     pub fn server_files(&self) -> ServerTls {
-        let Identity { cert, key } = self.issue("server");
+        let Identity { cert, key } = self.issue_numbered("server", SERVER_SERIAL);
         ServerTls { cert, key, client_ca: self.ca_file.clone() }
     }
 
@@ -116,6 +121,9 @@ impl Pki {
         })
     }
 }
+
+/// Of every server's certificate.
+pub const SERVER_SERIAL: u64 = 1_000_001;
 
 /// Long enough never to matter.
 pub const LONG: Duration = Duration::from_secs(20);
