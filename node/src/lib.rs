@@ -7,6 +7,7 @@
 //! | [`serve`] | one node: parts, doors, key import, graceful stop |
 //! | [`dev`] | a whole cluster of child processes on loopback |
 //! | [`tour`] | what the cluster promises, shown step by step |
+//! | [`connect`] | the sidecar: plain HTTP on loopback to mutual TLS |
 //! | [`bench`] | mainnet-shaped slots against a cluster, measured |
 //! | [`source`] | reads key sources, for nodes and for the command line |
 //! | [`client`] | the way into a cluster for all of these |
@@ -19,6 +20,7 @@ pub mod certs;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod connect;
 pub mod dev;
 pub mod files;
 pub mod report;

@@ -21,7 +21,8 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
 const OWNERS: &[(&str, &[&str])] = &[
     ("ethereum_hashing", &["rules"]),
     ("tokio-rustls", &["gate"]),
-    ("rustls", &["gate"]),
+    // keys: the clients of key services have a TLS stack of their own.
+    ("rustls", &["gate", "keys"]),
     ("x509-parser", &["gate"]),
     // The oracle verifies signatures by other means than the code that it judges.
     ("blst", &["keys", "chaos-tests"]),

@@ -4,6 +4,7 @@ pub mod access;
 pub mod bench;
 pub mod cluster;
 pub mod config;
+pub mod connect;
 pub mod dev;
 pub mod history;
 pub mod keys;
@@ -67,6 +68,8 @@ pub enum Command {
     Keys(Box<keys::KeysArgs>),
     /// Move signing histories (EIP-3076) out of and into a live cluster.
     History(history::HistoryArgs),
+    /// Sidecar beside a validator client: plain HTTP on loopback in, mutual TLS to the nodes out.
+    Connect(connect::ConnectArgs),
     /// Play mainnet-shaped slots against a development cluster and measure.
     Bench(bench::BenchArgs),
     /// Check a configuration file without starting anything.
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Cluster(args) => blocking(cluster::main(args)),
         Command::Keys(args) => blocking(keys::main(*args)),
         Command::History(args) => blocking(history::main(args)),
+        Command::Connect(args) => blocking(connect::main(args)),
         Command::Bench(args) => blocking(bench::main(args)),
         Command::Config(args) => config::main(&args),
     };

@@ -1,6 +1,6 @@
 //! The parts that exist before the cluster does, and what the cluster and the API are told about them.
 
-use super::sources::{Deleted, Sources};
+use super::sources::Sources;
 use super::{OnFatal, ServeError, key_feed, sealers, token};
 use crate::config::{ApiConfig, Config, FollowerRequests, TlsFiles};
 use consigner_api::{App, ClientPolicy, KeyManagerPolicy, Limits, RateLimit, Reloader};
@@ -18,7 +18,6 @@ pub(super) struct Parts {
     pub custody: Arc<Custody>,
     /// Shared by sources and key manager API, so that together they stay within its bounds.
     pub decrypt: Arc<DecryptPool>,
-    pub deleted: Arc<Deleted>,
 }
 
 impl Parts {
@@ -28,7 +27,7 @@ impl Parts {
         let custody = Custody::new(keyring.clone(), sealers, config.cluster_id);
         let decrypt = &config.keys.decrypt;
         let decrypt = Arc::new(DecryptPool::new(decrypt.threads, decrypt.memory_max));
-        Ok(Self { keyring, custody, decrypt, deleted: Arc::default() })
+        Ok(Self { keyring, custody, decrypt })
     }
 }
 
@@ -36,7 +35,7 @@ pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal)
     let TlsFiles { cert, key, ca } = config.peer.tls.clone();
     let peer_tls = client_config(&ClientTls { cert, key, ca }, ALPN_PEER)
         .map_err(|source| ServeError::Tls { door: "peer", source })?;
-    let (fed, settling, deleted) = (parts.custody.clone(), parts.custody.clone(), parts.deleted.clone());
+    let (fed, settling) = (parts.custody.clone(), parts.custody.clone());
     Ok(ClusterOptions {
         node_id: config.node.id,
         cluster_id: config.cluster_id,
@@ -49,7 +48,7 @@ pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal)
         peer_tls,
         timing: config.raft.clone(),
         snapshot_every: config.snapshot_every,
-        on_keys: Arc::new(move |feed| key_feed::feed(&fed, &deleted, feed)),
+        on_keys: Arc::new(move |feed| key_feed::feed(&fed, feed)),
         on_settle: Arc::new(move || {
             let custody = settling.clone();
             Box::pin(async move { custody.settled().await })

@@ -58,9 +58,6 @@ pub enum ServeError {
     /// A sealer's configuration.
     #[error(transparent)]
     Sealers(#[from] SealersError),
-    /// The list of keys that sources do not import again.
-    #[error("the list of keys that were imported from sources")]
-    Seen(#[source] std::io::Error),
     /// The token of the key manager API.
     #[error(transparent)]
     Token(#[from] TokenFileError),
@@ -189,7 +186,7 @@ async fn open(
     readiness: &Readiness,
     on_fatal: &OnFatal,
 ) -> Result<(Doors, Arc<Sources>, Option<PidFile>), ServeError> {
-    let sources = Sources::new(config, cluster.clone(), parts).map_err(ServeError::Seen)?;
+    let sources = Sources::new(config, cluster.clone(), parts);
     let app = Arc::new(app(config, parts, &sources, cluster.clone(), chain, identity)?);
     let doors = open_doors(config, &app, peers, readiness, on_fatal).await?;
     Ok((doors, sources, write_pid_file(config)?))

@@ -54,7 +54,13 @@ pub struct Dev {
 
 impl Dev {
     pub fn start(dir: &Path, arguments: &[&str]) -> Self {
+        Self::start_in(dir, arguments, &[])
+    }
+
+    /// With variables for the nodes.
+    pub fn start_in(dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = consigner();
+        command.envs(variables.iter().copied());
         command.arg("dev").arg("--dir").arg(dir).args(arguments).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stdout = child.stdout.take().unwrap();
