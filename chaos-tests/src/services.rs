@@ -4,16 +4,13 @@
 //! Deliberately absent: installing them (`.ci/components` does); without them a test says `SKIPPED` and why.
 
 mod kms;
+mod plain;
 mod vault;
 
 pub use kms::Kms;
 pub use vault::Vault;
 
 use crate::binary;
-use consigner_gate::tls::{ALPN_API, client_config};
-use consigner_gate::{ClientError, ClientTls, HttpsClient, Response, TlsError};
-use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Method};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::net::{Ipv4Addr, TcpListener};
@@ -21,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 /// Both are up in seconds on a quiet machine.
 const START_DEADLINE: Duration = Duration::from_secs(120);
@@ -52,17 +50,19 @@ pub enum ServiceError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// It does not answer.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The certificates for the client, which talks plain HTTP here.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    /// It gives no answer.
+    #[error("{path}: no answer")]
+    Silent {
+        /// What was asked.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// It answers something else.
-    #[error("{url}: {status}: {body}")]
+    #[error("{path}: {status}: {body}")]
     Answer {
-        /// Where.
-        url: String,
+        /// What was asked.
+        path: String,
         /// Its status.
         status: u16,
         /// What it said.
@@ -74,8 +74,8 @@ pub enum ServiceError {
 #[derive(Debug)]
 struct Service {
     process: Child,
-    client: HttpsClient,
-    url: String,
+    /// `127.0.0.1:PORT`.
+    authority: String,
 }
 
 impl Service {
@@ -83,7 +83,6 @@ impl Service {
     async fn start(
         program: &'static str,
         variable: &'static str,
-        tls: &ClientTls,
         arguments: impl FnOnce(u16) -> Vec<String>,
         path: &str,
     ) -> Result<Self, ServiceError> {
@@ -93,48 +92,38 @@ impl Service {
         let mut command = Command::new(file);
         command.args(arguments(port)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.kill_on_drop(true).spawn().map_err(started)?;
-        let client = HttpsClient::new(client_config(tls, ALPN_API)?, 2);
-        let service = Self { process, client, url: format!("http://127.0.0.1:{port}") };
+        let service = Self { process, authority: format!("127.0.0.1:{port}") };
         let until = Instant::now() + START_DEADLINE;
         loop {
-            match service.call(Method::GET, path, &[], None).await {
-                Ok(_) => return Ok(service),
+            match service.call("GET", path, &[], &Value::Null).await {
+                Ok(_) | Err(ServiceError::Answer { .. }) => return Ok(service),
                 Err(error) if Instant::now() > until => return Err(error),
                 Err(_) => tokio::time::sleep(POLL).await,
             }
         }
     }
 
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(HeaderName, HeaderValue)],
-        body: Option<Value>,
-    ) -> Result<Response, ServiceError> {
-        let mut headers = headers.to_vec();
-        if !headers.iter().any(|(name, _)| *name == CONTENT_TYPE) {
-            headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        }
-        let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let url = format!("{}{path}", self.url);
-        Ok(self.client.request(method, &url, &headers, body.into(), CALL_DEADLINE).await?)
+    fn url(&self) -> String {
+        format!("http://{}", self.authority)
     }
 
-    /// As [`Self::call`]; anything but success is an error.
-    async fn must(
+    /// A call with a JSON body; anything but success is an error.
+    async fn call(
         &self,
-        method: Method,
+        method: &str,
         path: &str,
-        headers: &[(HeaderName, HeaderValue)],
-        body: Option<Value>,
+        headers: &[(&str, &str)],
+        body: &Value,
     ) -> Result<Value, ServiceError> {
-        let response = self.call(method, path, headers, body).await?;
-        if response.status.is_success() {
-            return Ok(serde_json::from_slice(&response.body).unwrap_or_default());
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let called = timeout(CALL_DEADLINE, plain::call(&self.authority, method, path, headers, &body)).await;
+        let called = called.unwrap_or_else(|_late| Err(std::io::ErrorKind::TimedOut.into()));
+        let (status, body) = called.map_err(|source| ServiceError::Silent { path: path.to_owned(), source })?;
+        if (200..300).contains(&status) {
+            return Ok(serde_json::from_slice(&body).unwrap_or_default());
         }
-        let body = String::from_utf8_lossy(&response.body).into_owned();
-        Err(ServiceError::Answer { url: format!("{}{path}", self.url), status: response.status.as_u16(), body })
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Err(ServiceError::Answer { path: path.to_owned(), status, body })
     }
 
     /// Stops or continues the process: its sockets stay open and nobody answers.

@@ -30,9 +30,12 @@ const TOKEN_FILE: &str = "keymanager-token";
 /// The sealing key's file, as `consigner dev` makes it.
 const SEALING_KEY: &str = "sealing.key";
 
-/// All logging on, snapshots every few entries, the key manager API behind a token.
-const OVERLAY: &str = "log: {level: trace}\nraft: {snapshot-every: 40}\n\
-                       keymanager: {enabled: true, token-file: ../keymanager-token}\n";
+/// All logging on, snapshots every few entries.
+const OVERLAY: &str = "log: {level: trace}\nraft: {snapshot-every: 40}\nkeymanager: {enabled: true}\n";
+
+/// What stands in a node's configuration, and what is put there half-way: from then on calls must bring the token.
+const WITHOUT_TOKEN: &str = "keymanager:\n";
+const WITH_TOKEN: &str = "keymanager:\n  token-file: ../keymanager-token\n";
 
 /// Signatures before the search: enough for several snapshots.
 const SIGNED_MIN: usize = 150;
@@ -105,6 +108,7 @@ async fn no_secret_is_left_anywhere_by_a_full_run_with_all_logging_on() {
     let deleted = import_by_keystore(&bench, &mut vault, &mut heard).await;
     let raw = import_in_the_clear(&bench, &mut vault, &mut heard).await;
     let by_command = import_by_command(&bench, &mut vault, &mut heard).await;
+    behind_a_token(&bench, &mut vault, &mut heard).await;
     refused(&bench, &mut vault, &mut heard).await;
     sign(&bench, &[deleted, raw, by_command], 0).await;
     let answer = bench.operate(1, Method::DELETE, KEYSTORES, json!({"pubkeys": [deleted]}).to_string()).await;
@@ -169,6 +173,22 @@ async fn import_by_command(bench: &Bench, vault: &mut Vault, heard: &mut Heard) 
     assert_eq!(ended.code, Some(3), "one of two is damaged: {}{}", ended.stdout, ended.stderr);
     heard.hear("keys import", ended.stdout + &ended.stderr);
     locked.validator
+}
+
+/// From now on the key manager API wants the token, and does not quote a wrong one.
+async fn behind_a_token(bench: &Bench, vault: &mut Vault, heard: &mut Heard) {
+    for node in 1..=3 {
+        let file = bench.cluster.dir().join(format!("node{node}/config.yaml"));
+        let config = std::fs::read_to_string(&file).unwrap();
+        assert!(config.contains(WITHOUT_TOKEN), "{config}");
+        std::fs::write(&file, config.replace(WITHOUT_TOKEN, WITH_TOKEN)).unwrap();
+    }
+    bench.restart(&[1, 2, 3]).await;
+    let wrong = vault.text("wrong token");
+    let answer = bench.operate_with(&wrong, 1, Method::GET, KEYSTORES).await;
+    assert!(matches!(answer.0, 401 | 403), "{}", answer.0);
+    heard.hear("a wrong token", answer.1);
+    assert_eq!(bench.operate(1, Method::GET, KEYSTORES, String::new()).await.0, 200, "with the right one");
 }
 
 /// Calls that are refused, with secrets in places where a careless parser would quote them.

@@ -132,6 +132,12 @@ impl Scenario {
         }
     }
 
+    /// Whether a key is deleted in it, under a rush of its own.
+    #[must_use]
+    pub fn is_deletion(self) -> bool {
+        self.faults(0).iter().any(|fault| matches!(fault, Kind::Delete(_)))
+    }
+
     /// What every node's configuration has besides what `consigner dev` writes.
     #[must_use]
     pub fn overlay(self) -> Option<String> {

@@ -1,9 +1,6 @@
 //! AWS KMS, played by moto.
 
 use super::{Service, ServiceError};
-use consigner_gate::ClientTls;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -29,15 +26,15 @@ impl Kms {
     ///
     /// # Errors
     /// See [`ServiceError`].
-    pub async fn start(tls: &ClientTls) -> Result<Self, ServiceError> {
+    pub async fn start() -> Result<Self, ServiceError> {
         let arguments = |port: u16| vec!["-H".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port.to_string()];
-        let service = Service::start("moto_server", VARIABLE, tls, arguments, "/moto-api/data.json").await?;
+        let service = Service::start("moto_server", VARIABLE, arguments, "/moto-api/data.json").await?;
         let headers = [
-            (AUTHORIZATION, HeaderValue::from_static(SCOPE)),
-            (HeaderName::from_static("x-amz-target"), HeaderValue::from_static("TrentService.CreateKey")),
-            (CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1")),
+            ("Authorization", SCOPE),
+            ("X-Amz-Target", "TrentService.CreateKey"),
+            ("Content-Type", "application/x-amz-json-1.1"),
         ];
-        let made = service.must(Method::POST, "/", &headers, Some(json!({}))).await?;
+        let made = service.call("POST", "/", &headers, &json!({})).await?;
         let key_id = made["KeyMetadata"]["KeyId"].as_str().unwrap_or_default().to_owned();
         Ok(Self { service, key_id })
     }
@@ -45,7 +42,7 @@ impl Kms {
     /// The section `aws-kms` of a node's configuration, in one line.
     #[must_use]
     pub fn section(&self) -> String {
-        format!("{{key-id: {}, region: {REGION}, endpoint: \"{}\"}}", self.key_id, self.service.url)
+        format!("{{key-id: {}, region: {REGION}, endpoint: \"{}\"}}", self.key_id, self.service.url())
     }
 
     /// Credentials as the standard chain finds them, and nothing that makes it wait for an instance's role.

@@ -1,15 +1,13 @@
 //! Vault's transit engine, played by OpenBao.
 
 use super::{Service, ServiceError};
-use consigner_gate::ClientTls;
-use http::{HeaderName, HeaderValue, Method};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Names the program.
 const VARIABLE: &str = "CONSIGNER_BAO";
 
 /// Of the development server; no node gets it.
-const ROOT: HeaderValue = HeaderValue::from_static("root");
+const ROOT: &str = "root";
 
 /// The transit key.
 const KEY: &str = "consigner";
@@ -32,18 +30,18 @@ impl Vault {
     ///
     /// # Errors
     /// See [`ServiceError`].
-    pub async fn start(tls: &ClientTls) -> Result<Self, ServiceError> {
+    pub async fn start() -> Result<Self, ServiceError> {
         let arguments = |port: u16| {
             let listen = format!("-dev-listen-address=127.0.0.1:{port}");
-            vec!["server".to_owned(), "-dev".to_owned(), "-dev-root-token-id=root".to_owned(), listen]
+            vec!["server".to_owned(), "-dev".to_owned(), format!("-dev-root-token-id={ROOT}"), listen]
         };
-        let service = Service::start("bao", VARIABLE, tls, arguments, "/v1/sys/health").await?;
+        let service = Service::start("bao", VARIABLE, arguments, "/v1/sys/health").await?;
         let mut vault = Self { service, token: String::new() };
-        vault.operate(Method::POST, "/v1/sys/mounts/transit", json!({"type": "transit"})).await?;
-        vault.operate(Method::POST, &format!("/v1/transit/keys/{KEY}"), json!({})).await?;
+        vault.operate("POST", "/v1/sys/mounts/transit", json!({"type": "transit"})).await?;
+        vault.operate("POST", &format!("/v1/transit/keys/{KEY}"), json!({})).await?;
         vault.restore().await?;
         let token = json!({"policies": [KEY], "period": "1h"});
-        let made = vault.operate(Method::POST, "/v1/auth/token/create", token).await?;
+        let made = vault.operate("POST", "/v1/auth/token/create", token).await?;
         made["auth"]["client_token"].as_str().unwrap_or_default().clone_into(&mut vault.token);
         Ok(vault)
     }
@@ -51,7 +49,7 @@ impl Vault {
     /// The section `vault-transit` of a node's configuration, in one line; the token lies in `token_file`.
     #[must_use]
     pub fn section(&self, token_file: &str) -> String {
-        format!("{{address: \"{}\", key: {KEY}, auth: token, token-file: \"{token_file}\"}}", self.service.url)
+        format!("{{address: \"{}\", key: {KEY}, auth: token, token-file: \"{token_file}\"}}", self.service.url())
     }
 
     /// The token of the nodes.
@@ -77,15 +75,10 @@ impl Vault {
     }
 
     async fn policy(&self, text: &str) -> Result<(), ServiceError> {
-        self.operate(Method::PUT, &format!("/v1/sys/policies/acl/{KEY}"), json!({"policy": text})).await.map(|_| ())
+        self.operate("PUT", &format!("/v1/sys/policies/acl/{KEY}"), json!({"policy": text})).await.map(|_| ())
     }
 
-    async fn operate(
-        &self,
-        method: Method,
-        path: &str,
-        body: serde_json::Value,
-    ) -> Result<serde_json::Value, ServiceError> {
-        self.service.must(method, path, &[(HeaderName::from_static("x-vault-token"), ROOT)], Some(body)).await
+    async fn operate(&self, method: &str, path: &str, body: Value) -> Result<Value, ServiceError> {
+        self.service.call(method, path, &[("X-Vault-Token", ROOT)], &body).await
     }
 }

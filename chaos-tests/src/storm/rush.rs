@@ -110,6 +110,12 @@ impl Rush {
         }
     }
 
+    /// As many more clients, with the messages that follow.
+    #[must_use]
+    pub fn again(&self, clients: usize) -> Self {
+        Self::start(&self.courier, &self.source, clients)
+    }
+
     /// Stops sending; answers that are still under way are read on.
     pub fn halt(&self) {
         let _ended_already = self.stop.send(true);

@@ -1,5 +1,7 @@
 //! A cluster for a test that is no storm: its processes, the way to them, its commands.
+#![allow(dead_code, reason = "each test uses a part")]
 
+use bytes::Bytes;
 use consigner_chaos::binary;
 use consigner_chaos::cli::{Cli, Ended};
 use consigner_chaos::cluster::ports::Turn;
@@ -62,6 +64,13 @@ impl Bench {
     /// An operator's call; status and body.
     pub async fn operate(&self, node: u64, method: Method, path: &str, body: String) -> (u16, Vec<u8>) {
         let answer = self.courier.operate(node, method, path, body.into(), CALL_DEADLINE).await.unwrap();
+        (answer.status.as_u16(), answer.body.to_vec())
+    }
+
+    /// An operator's call with another token than usual; status and body.
+    pub async fn operate_with(&self, token: &str, node: u64, method: Method, path: &str) -> (u16, Vec<u8>) {
+        let courier = Courier::new(self.cluster.manifest(), Arc::new(History::new(Clock::start()))).unwrap();
+        let answer = courier.with_bearer(token).operate(node, method, path, Bytes::new(), CALL_DEADLINE).await.unwrap();
         (answer.status.as_u16(), answer.body.to_vec())
     }
 

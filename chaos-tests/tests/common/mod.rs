@@ -14,6 +14,9 @@ pub const VALIDATORS: u64 = 9;
 /// Rounds of up to nine requests per second that two shared cores can bear beside three debug nodes.
 const ROUNDS_PER_SECOND: u32 = 30;
 
+/// Beside a rush the storm only shows that others go on signing.
+const ROUNDS_BESIDE_A_RUSH: u32 = 5;
+
 /// Runs a scenario and holds it to every invariant and to answers that a client may get.
 pub async fn storm(scenario: Scenario) -> Report {
     let seed = match std::env::var(SEED) {
@@ -22,7 +25,8 @@ pub async fn storm(scenario: Scenario) -> Report {
     };
     let binary = binary::up_to_date().await.unwrap();
     let _turn = Turn::wait().await.unwrap();
-    let options = Options { seed, scenario, binary, validators: VALIDATORS, rounds_per_second: ROUNDS_PER_SECOND };
+    let rounds_per_second = if scenario.is_deletion() { ROUNDS_BESIDE_A_RUSH } else { ROUNDS_PER_SECOND };
+    let options = Options { seed, scenario, binary, validators: VALIDATORS, rounds_per_second };
     println!("again: {}", options.command());
     let report = run(&options).await.unwrap();
     println!("{report}");
