@@ -12,7 +12,7 @@ use consigner_keys::{Candidate, Material, SecretKey, SourceError};
 use consigner_rules::PublicKey;
 use sealers_support::bao::Bao;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::ops::Add as _;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -150,11 +150,30 @@ async fn one_secret_of_a_key_configuration_is_fetched() {
         let [(_, error)] = &failed[..] else { panic!("{failed:?}") };
         assert!(error.to_string().contains(expected), "{expected}: {error}");
     }
-    let pinned = VaultSecretSpec {
+}
+
+#[tokio::test]
+async fn a_known_server_is_trusted_by_its_fingerprint() {
+    let Some(bao) = Bao::start_tls() else { return };
+    put(&bao, "secret/one", &[&format!("value={}", key(1))]);
+    let file = bao.folder().join("known-servers");
+    let spec = VaultSecretSpec {
         tls_enabled: true,
-        tls_known_servers_path: Some(PathBuf::from("/etc/known-servers")),
-        ..spec(&bao, path, "value", "root")
+        tls_known_servers_path: Some(file.clone()),
+        ..spec(&bao, "/v1/secret/data/one", "value", "root")
     };
-    let failed = errors(fetch_vault_secret(&pinned).await);
+    let known = |fingerprint: &str| std::fs::write(&file, format!("127.0.0.1:{} {fingerprint}\n", spec.server_port));
+    known(&bao.fingerprint()).unwrap();
+    assert_eq!(found(&fetch_vault_secret(&spec).await), [public_key(1)].into());
+    known(&"00:".repeat(31).add("00")).unwrap();
+    let failed = errors(fetch_vault_secret(&spec).await);
+    let [(_, error @ SourceError::Remote { may_pass: true, .. })] = &failed[..] else { panic!("{failed:?}") };
+    assert!(error.to_string().contains("is not reachable"), "{error}");
+    std::fs::write(&file, "another:8200 00").unwrap();
+    let failed = errors(fetch_vault_secret(&spec).await);
     assert!(matches!(&failed[..], [(_, SourceError::Remote { may_pass: false, .. })]), "{failed:?}");
+    // Without known servers the system's authorities count, and they do not know this server.
+    let spec = VaultSecretSpec { tls_known_servers_path: None, ..spec };
+    let failed = errors(fetch_vault_secret(&spec).await);
+    assert!(matches!(&failed[..], [(_, SourceError::Remote { .. })]), "{failed:?}");
 }

@@ -10,7 +10,7 @@ use super::lines::{self, SECRETS_MAX};
 use super::remote::{VaultSecretAuth, VaultSecretSpec};
 use super::{Candidate, Material};
 use crate::remote::guard::{ATTEMPT_DEADLINE, Call};
-use crate::remote::vault::{self, Login, Session, VaultAuth, VaultConfig};
+use crate::remote::vault::{self, Login, Pins, Session, VaultAuth, VaultConfig};
 use crate::remote::{CallError, ConfigError};
 use futures::stream::{self, StreamExt as _};
 use serde::Deserialize;
@@ -220,12 +220,9 @@ pub(super) fn place(spec: &VaultSecretSpec) -> Option<(&str, &str)> {
 
 /// A session for the server and login of a key configuration.
 pub(super) fn session(spec: &VaultSecretSpec) -> Result<Arc<Session>, ConfigError> {
-    if spec.tls_known_servers_path.is_some() {
-        let problem = "servers are trusted by their authority here, not by the fingerprint of their certificate: \
-                       give the authority to the system, or use keys.source.vault-kv with its ca"
-            .to_owned();
-        return Err(ConfigError::Value { what: "tlsKnownServersPath", problem });
-    }
+    let server = format!("{}:{}", spec.server_host, spec.server_port);
+    let pins = spec.tls_known_servers_path.as_ref().filter(|_| spec.tls_enabled);
+    let pins = pins.map(|path| Pins::read(path, &server)).transpose()?;
     let scheme = if spec.tls_enabled { "https" } else { "http" };
     let auth = match &spec.auth {
         VaultSecretAuth::Token(token) => VaultAuth::TokenText(token.clone()),
@@ -233,9 +230,9 @@ pub(super) fn session(spec: &VaultSecretSpec) -> Result<Arc<Session>, ConfigErro
             VaultAuth::Kubernetes { mount: auth_path.clone(), role: role.clone(), jwt_file: token_path.clone() }
         }
     };
-    let address = format!("{scheme}://{}:{}", spec.server_host, spec.server_port);
+    let address = format!("{scheme}://{server}");
     let config = VaultConfig { address, namespace: None, ca: None, auth };
-    Session::open(config, SERVICE, spec.timeout.clamp(DEADLINE_MIN, DEADLINE_MAX))
+    Session::open_pinned(config, pins, SERVICE, spec.timeout.clamp(DEADLINE_MIN, DEADLINE_MAX))
 }
 
 /// Fetches one secret of a key configuration with a login of its own; see [`fetcher`](super::fetcher) for many. Must be

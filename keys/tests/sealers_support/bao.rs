@@ -162,6 +162,17 @@ impl Bao {
         files.into()
     }
 
+    /// SHA-256 of the server's certificate.
+    pub fn fingerprint(&self) -> String {
+        use base64::Engine as _;
+        use sha2::Digest as _;
+        let path = self.folder().join("vault-cert.pem");
+        let pem = std::fs::read_to_string(&path).unwrap();
+        let body = pem.lines().skip(1).take_while(|line| !line.starts_with('-')).collect::<String>();
+        let der = base64::engine::general_purpose::STANDARD.decode(body).unwrap();
+        hex::encode(sha2::Sha256::digest(der)).to_uppercase()
+    }
+
     /// An authority that vouches for nobody here.
     pub fn another_authority() -> String {
         let key = rcgen::KeyPair::generate().unwrap();

@@ -5,7 +5,7 @@
 //! calls, which are the guard's.
 
 use super::super::config::{self, ConfigError};
-use super::{VaultAuth, VaultConfig};
+use super::{Pins, VaultAuth, VaultConfig};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity, Url};
 use std::path::Path;
@@ -19,7 +19,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 const REDIRECTS_MAX: usize = 2;
 
 /// Checks what can be checked without a call: the address, the namespace, the CA file.
-pub(super) fn check(config: &VaultConfig) -> Result<(), ConfigError> {
+pub(super) fn check(config: &VaultConfig, pins: Option<&Pins>) -> Result<(), ConfigError> {
     let wrong = |what, problem: &str| Err(ConfigError::Value { what, problem: problem.to_owned() });
     let Ok(url) = Url::parse(&config.address) else { return wrong("Vault address", "not a URL") };
     if !matches!(url.scheme(), "https" | "http") || url.host_str().is_none() {
@@ -35,7 +35,7 @@ pub(super) fn check(config: &VaultConfig) -> Result<(), ConfigError> {
         tracing::warn!(address = %url, "tokens and secrets travel to this Vault server in clear: use https");
     }
     // Everything that a login will need but the credentials, which may appear later.
-    http_client(config, None).map(drop)
+    http_client(config, pins, None).map(drop)
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -44,7 +44,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// A client without a token, with the client certificate if that is the way to log in.
-pub(super) fn build(config: &VaultConfig) -> Result<VaultClient, ConfigError> {
+pub(super) fn build(config: &VaultConfig, pins: Option<&Pins>) -> Result<VaultClient, ConfigError> {
     let wrong = |problem: String| ConfigError::Value { what: "Vault client", problem };
     let identity = match &config.auth {
         VaultAuth::Certificate { cert, key, .. } => Some(identity(cert, key)?),
@@ -53,7 +53,7 @@ pub(super) fn build(config: &VaultConfig) -> Result<VaultClient, ConfigError> {
         | VaultAuth::AppRole { .. }
         | VaultAuth::Kubernetes { .. } => None,
     };
-    let http = http_client(config, identity)?;
+    let http = http_client(config, pins, identity)?;
     let mut settings = VaultClientSettingsBuilder::default();
     // Nothing is left to vaultrs' own reading of the environment.
     settings.address(&config.address).token("").ca_certs(Vec::new()).identity(None).verify(true);
@@ -66,7 +66,11 @@ pub(super) fn build(config: &VaultConfig) -> Result<VaultClient, ConfigError> {
     Ok(client)
 }
 
-fn http_client(config: &VaultConfig, identity: Option<Identity>) -> Result<reqwest::Client, ConfigError> {
+fn http_client(
+    config: &VaultConfig,
+    pins: Option<&Pins>,
+    identity: Option<Identity>,
+) -> Result<reqwest::Client, ConfigError> {
     let secure = config.address.starts_with("https:");
     let redirects = Policy::custom(move |attempt| {
         // As Vault's own client: never from https to http.
@@ -78,7 +82,9 @@ fn http_client(config: &VaultConfig, identity: Option<Identity>) -> Result<reqwe
     });
     let mut builder =
         reqwest::Client::builder().tls_backend_rustls().connect_timeout(CONNECT_DEADLINE).redirect(redirects);
-    if let Some(path) = &config.ca {
+    if let Some(pins) = pins {
+        builder = builder.tls_backend_preconfigured(pins.tls()?);
+    } else if let Some(path) = &config.ca {
         builder = builder.tls_certs_only(authorities(path)?);
     } else if !secure {
         // Without TLS no CA is needed, and a machine without any would refuse to build the client.

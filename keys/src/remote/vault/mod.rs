@@ -10,10 +10,12 @@
 mod client;
 mod errors;
 mod login;
+mod pinned;
 mod session;
 
 pub(crate) use errors::{Place, failed, is_deleted, says};
 pub(crate) use login::Login;
+pub(crate) use pinned::Pins;
 pub(crate) use session::Session;
 use std::fmt;
 use std::path::PathBuf;

@@ -12,7 +12,7 @@ use super::super::config::{self, ConfigError};
 use super::super::failure::{CallError, Failure};
 use super::super::guard::{Call, Guard, below};
 use super::login::{Lease, Login, Method, Stage};
-use super::{Place, VaultAuth, VaultConfig, client, failed};
+use super::{Pins, Place, VaultAuth, VaultConfig, client, failed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
@@ -28,6 +28,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// A server and the token that is valid there now.
 pub(crate) struct Session {
     config: VaultConfig,
+    pins: Option<Pins>,
     guard: Guard,
     deadline: Duration,
     login: Mutex<Option<Arc<Login>>>,
@@ -47,11 +48,21 @@ impl Session {
         service: &'static str,
         deadline: Duration,
     ) -> Result<Arc<Self>, ConfigError> {
-        client::check(&config)?;
+        Self::open_pinned(config, None, service, deadline)
+    }
+
+    /// As [`open`](Self::open), but trusts the server's certificate by its fingerprint if there are pins.
+    pub(crate) fn open_pinned(
+        config: VaultConfig,
+        pins: Option<Pins>,
+        service: &'static str,
+        deadline: Duration,
+    ) -> Result<Arc<Self>, ConfigError> {
+        client::check(&config, pins.as_ref())?;
         let guard = Guard::new(service, &config.address, deadline);
         let changed = Arc::new(Notify::new());
         let (login, keeper) = (Mutex::new(None), OnceLock::new());
-        let session = Arc::new(Self { config, guard, deadline, login, changed: Arc::clone(&changed), keeper });
+        let session = Arc::new(Self { config, pins, guard, deadline, login, changed: Arc::clone(&changed), keeper });
         let task = tokio::spawn(keep(Arc::downgrade(&session), changed));
         let _ = session.keeper.set(task.abort_handle());
         Ok(session)
@@ -210,7 +221,7 @@ impl Session {
     }
 
     fn anonymous(&self, name: &'static str) -> Result<Login, CallError> {
-        let client = client::build(&self.config).map_err(|error| self.unread(name, &error))?;
+        let client = client::build(&self.config, self.pins.as_ref()).map_err(|error| self.unread(name, &error))?;
         Ok(Login::anonymous(client))
     }
 
