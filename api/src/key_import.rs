@@ -259,10 +259,16 @@ pub(crate) async fn add_data_key(
     let data_key = custody.generate_data_key(kind).await.map_err(|why| with_causes(&why))?;
     let id = data_key.id;
     let outcomes = cluster.propose(vec![Command::AddDataKey(data_key)], BATCH_DEADLINE).await;
-    match outcomes.map_err(|why| with_causes(&why))?.first() {
-        Some(Outcome::DataKeyHeld) => Ok(id),
-        other => Err(other.and_then(rejection).unwrap_or_else(|| "the cluster answered another question".to_owned())),
-    }
+    let refused = match outcomes {
+        Err(why) => with_causes(&why),
+        Ok(outcomes) => match outcomes.first() {
+            Some(Outcome::DataKeyHeld) => return Ok(id),
+            other => other.and_then(rejection).unwrap_or_else(|| "the cluster answered another question".to_owned()),
+        },
+    };
+    // If the state gets it after all, it is opened again from there.
+    custody.discard_data_key(&id);
+    Err(refused)
 }
 
 /// Why a command changed nothing, if it was rejected.

@@ -4,6 +4,7 @@
 //! cannot be slashed, or an error that says what the client can do. Deliberately absent: permits (minted in
 //! [`crate::cluster`] alone) and status codes.
 
+use crate::clock;
 use crate::cluster::{Cluster, Unavailable};
 use crate::peer::wire::Failure;
 use crate::types::Leadership;
@@ -191,7 +192,13 @@ impl Cluster {
 
     /// Submits an intent to the local batcher; only a leader has use for it.
     pub(crate) async fn submit(&self, intent: SignIntent) -> Result<Verdict, Failure> {
-        match self.batcher().submit(Command::Sign(intent)).await? {
+        let handed = clock::Instant::now();
+        let outcome = self.batcher().submit(Command::Sign(intent)).await?;
+        // A quorum has acknowledged an entry that was proposed after `handed`, which says as much as a confirmation that
+        // was asked for then. On slow disks the entries come through while confirmations, which wait behind them, do
+        // not; what was agreed must not wait for those before it may leave.
+        self.inner.lease.renew(self.node_id(), handed);
+        match outcome {
             Outcome::Judged(verdict) => Ok(verdict),
             Outcome::Initialised
             | Outcome::DataKeyHeld

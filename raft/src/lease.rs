@@ -1,7 +1,8 @@
 //! The serving lease (DESIGN 4a): how long a node may sign what cannot be slashed without hearing of a quorum.
 //!
 //! In: answers to pings, each counted from the time its ping was sent; the leader's own quorum acknowledgements.
-//! Out: whether the lease is alive now. It bounds unslashable signing only; no slashable signature depends on a clock.
+//! Out: whether the lease is alive now. Whether a slashable message may be signed never depends on it; that a signature,
+//! of whatever type, leaves this node does, because a deletion that could not reach the node counts on that (S6).
 
 use crate::clock::Instant;
 use std::sync::{Mutex, PoisonError};

@@ -269,7 +269,8 @@ async fn keep_lease(cluster: Cluster) {
         match cluster.leadership() {
             Leadership::This => {
                 let confirmed = tokio::time::timeout(lease / 2, cluster.confirm_commit_index()).await;
-                if matches!(confirmed, Ok(Ok(_))) {
+                let Ok(Ok(index)) = confirmed else { continue };
+                if cluster.await_applied(index, Instant::now() + lease / 2).await.is_ok() {
                     cluster.inner.lease.renew(cluster.node_id(), sent);
                 }
             }

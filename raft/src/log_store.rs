@@ -39,7 +39,8 @@ impl LogStore {
         Self { wal, durable, past: None }
     }
 
-    /// Writes `past` before the first record.
+    /// Writes `past` once the first record is durable, before it is acknowledged: a crash in between leaves a log that
+    /// is not empty, which says the same.
     #[must_use]
     pub fn with_past(self, past: Arc<PastMarker>) -> Self {
         Self { past: Some(past), ..self }
@@ -90,8 +91,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
-        self.mark_past().map_err(|error| StorageIOError::write_vote(&error))?;
-        save_vote(&self.wal, vote).await.map_err(|error| StorageIOError::write_vote(&error).into())
+        save_vote(&self.wal, vote).await.map_err(|error| StorageIOError::write_vote(&error))?;
+        self.mark_past().map_err(|error| StorageIOError::write_vote(&error).into())
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
@@ -112,10 +113,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.mark_past().map_err(|error| StorageIOError::write_logs(&error))?;
         let entries =
             entries.into_iter().map(|entry| (typ::position(&entry.log_id), typ::encode_entry(&entry))).collect();
-        self.wal.append(entries, Box::new(move |result| callback.log_io_completed(result.map_err(io::Error::other))));
+        let store = self.clone();
+        let done = move |result: Result<(), WalError>| {
+            callback.log_io_completed(result.map_err(io::Error::other).and_then(|()| store.mark_past()));
+        };
+        self.wal.append(entries, Box::new(done));
         Ok(())
     }
 

@@ -165,6 +165,9 @@ impl Cluster {
             }
             match tried.into_iter().collect::<Result<Vec<_>, _>>() {
                 Ok(outcomes) if outcomes.len() == commands.len() => return Ok(outcomes),
+                Ok(_) if left.is_zero() => {
+                    return Err(Unavailable::because("the leader answered another number of commands").into());
+                }
                 Ok(_) => {}
                 Err(failure) if left.is_zero() => {
                     return Err(Unavailable::because(failure.to_string()).into());

@@ -69,7 +69,7 @@ pub struct Recovered {
     pub dir: DataDir,
     /// Log and vote.
     pub wal: Arc<Wal>,
-    /// Written before the first record of the log.
+    /// Written before the first record of the log is acknowledged.
     pub past: Arc<PastMarker>,
     /// Snapshots.
     pub snapshots: Arc<SnapshotStore>,

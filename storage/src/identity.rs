@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/lock          flock of the running process
 //! DIR/initialized   format version, node id, cluster id, checksum; written once everything below stands
-//! DIR/past          written before the first record of the log: from then on an empty log is a lost one
+//! DIR/past          written before the first record of the log counts: from then on an empty log is a lost one
 //! DIR/log/          the write-ahead log          DIR/snapshots/    snapshots          DIR/state/    sled
 //! ```
 //! In: a path and who we are. Out: a directory that is ours, or a refusal that says what to do (S5).
@@ -247,10 +247,10 @@ impl PastMarker {
         self.written.load(Ordering::Acquire)
     }
 
-    /// Remembers durably that the log is about to hold a record; free after the first call.
+    /// Remembers durably that the log holds a record; free after the first call.
     ///
     /// # Errors
-    /// The operating system's error; nothing may be written to the log then.
+    /// The operating system's error; the record must not be acknowledged then.
     pub fn write(&self) -> io::Result<()> {
         if !self.is_written() {
             disk::write_file_durably(&*self.disk, &self.path, PAST_TEXT)?;

@@ -58,6 +58,12 @@ impl Books {
         self.data_keys.remove(id);
     }
 
+    pub(super) fn discard_data_key(&mut self, id: &[u8; 16]) {
+        if self.data_keys.get(id).is_some_and(|entry| !entry.in_state) {
+            self.data_keys.remove(id);
+        }
+    }
+
     /// Keeps what is open, and what was made here and is on its way into the state; nothing waits afterwards.
     pub(super) fn replace_data_keys(&mut self, records: Vec<DataKey>) {
         let mut before = std::mem::take(&mut self.data_keys);

@@ -153,6 +153,8 @@ impl Custody {
         let mut books = self.books();
         books.forget(public_key);
         self.release(&mut books, public_key);
+        drop(books);
+        self.turned.send_replace(());
     }
 
     /// A data key was added to the state; [`Self::run`] opens it before anybody needs it.
@@ -196,7 +198,12 @@ impl Custody {
         Ok(record)
     }
 
-    /// Opens a data key now, if it is not open yet.
+    /// Forgets a data key that was made here and did not get into the state.
+    pub fn discard_data_key(&self, id: &[u8; 16]) {
+        self.books().discard_data_key(id);
+    }
+
+    /// Opens a data key of the state now, if it is not open yet.
     ///
     /// # Errors
     /// [`CustodyError::NoSealer`], or what the sealer said.
@@ -205,10 +212,8 @@ impl Custody {
             return Ok(());
         }
         let open = self.sealer(&data_key.sealer)?.unwrap(data_key, &self.cluster_id).await?;
-        let mut books = self.books();
-        books.add_data_key(data_key, false);
-        books.opened(&data_key.id, Arc::new(open));
-        drop(books);
+        // Not brought back if it was removed from the state meanwhile.
+        self.books().opened(&data_key.id, Arc::new(open));
         // Keys may have been waiting for it.
         self.turned.send_replace(());
         Ok(())
@@ -232,7 +237,9 @@ impl Custody {
             let secret = unseal(&*self.open(&sealed.data_key)?, &self.cluster_id, sealed)?;
             let resealed = seal(&to, &self.cluster_id, &secret)?;
             // A record whose secret is another key's never signs; it must not become another key's record either.
-            if resealed.public_key != sealed.public_key {
+            // And what was sealed must open: the record that it replaces is gone for ever.
+            let opened = unseal(&to, &self.cluster_id, &resealed)?;
+            if resealed.public_key != sealed.public_key || opened.to_bytes() != secret.to_bytes() {
                 return Err(UnsealError::Altered { public_key: sealed.public_key }.into());
             }
             Ok(resealed)
