@@ -3,7 +3,7 @@
 use super::{Exit, fail, output};
 use crate::client::Deployment;
 use crate::config::{LogConfig, LogFormat, values};
-use crate::connect::{self, ConnectError, ConnectOptions, DEADLINE, Listen, TRY_TIMEOUT};
+use crate::connect::{self, ConnectError, ConnectOptions, Listen};
 use crate::serve::logging;
 use clap::Args;
 use consigner_gate::{ClientTls, HostAllowlist};
@@ -124,7 +124,9 @@ impl ConnectArgs {
                 Ok((self.endpoint.clone(), tls))
             }
             _ => {
-                output::complain("say which cluster: --endpoint with --ca, --cert and --key, or --dir of `consigner dev`");
+                output::complain(
+                    "say which cluster: --endpoint with --ca, --cert and --key, or --dir of `consigner dev`",
+                );
                 Err(Exit::Usage)
             }
         }
@@ -182,7 +184,8 @@ fn report(error: &ConnectError) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::duration;
+    use crate::connect::{DEADLINE, TRY_TIMEOUT};
 
     #[test]
     fn the_defaults_in_the_help_are_the_ones_of_the_sidecar() {

@@ -104,7 +104,9 @@ impl Dispatcher {
         let mut tries = FuturesUnordered::new();
         loop {
             match plan.next(Instant::now()) {
-                Next::Try { node, hedge } => tries.push(self.attempt(node, course.base(node), request, deadline, hedge)),
+                Next::Try { node, hedge } => {
+                    tries.push(self.attempt(node, course.base(node), request, deadline, hedge))
+                }
                 Next::Wait(until) => tokio::select! {
                     Some((node, hedge, tried)) = tries.next() => {
                         if let Some(answer) = course.take(&mut plan, node, hedge, tried) {

@@ -120,7 +120,7 @@ impl Plan {
 
     /// Who is being asked and has not answered in the time that a try has.
     pub(crate) fn silent(&self, now: Instant) -> impl Iterator<Item = usize> {
-        let late = |(_, since): &&(usize, Instant)| now.duration_since(*since) >= self.try_timeout;
+        let late = move |(_, since): &&(usize, Instant)| now.duration_since(*since) >= self.try_timeout;
         self.running.iter().filter(late).map(|(node, _)| *node)
     }
 

@@ -40,7 +40,9 @@ pub(crate) struct Passage {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// Not part of the surface.
-    #[error("consigner connect passes /api/v1/eth2/*, /upcheck, /healthcheck and /reload only; ask a node for the rest")]
+    #[error(
+        "consigner connect passes /api/v1/eth2/*, /upcheck, /healthcheck and /reload only; ask a node for the rest"
+    )]
     NoSuchPath,
     /// Part of it, but not with this method.
     #[error("method not allowed; allowed: {0}")]
@@ -182,8 +184,8 @@ mod tests {
         ];
         for (method, path, expected) in cases {
             let judged = judge(&parts(method, path, &[("host", "localhost:9900")]), Some(&hosts()));
-            let expected =
-                expected.map(|(method, path, patience): (&str, &str, _)| (method.to_owned(), path.to_owned(), patience));
+            let expected = expected
+                .map(|(method, path, patience): (&str, &str, _)| (method.to_owned(), path.to_owned(), patience));
             let judged = judged.map(|passage| (passage.method.to_string(), passage.path, passage.patience));
             assert_eq!(judged, expected, "{method} {path}");
         }
