@@ -83,11 +83,8 @@ fn vault_answer(request: &Request) -> Reply {
 
 #[tokio::test]
 async fn nothing_that_is_said_shows_a_secret() {
-    let environment = [
-        ("AWS_ACCESS_KEY_ID", "AKIATEST"),
-        ("AWS_SECRET_ACCESS_KEY", ACCESS_SECRET),
-        ("AWS_SESSION_TOKEN", SESSION),
-    ];
+    let environment =
+        [("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", ACCESS_SECRET), ("AWS_SESSION_TOKEN", SESSION)];
     if !in_child("nothing_that_is_said_shows_a_secret", &environment) {
         return;
     }

@@ -12,7 +12,7 @@ pub(super) const FAILURES_MAX: u32 = 5;
 /// The first pause; doubled by each failed probe.
 pub(super) const PAUSE_MIN: Duration = Duration::from_secs(5);
 /// The longest pause: what an operator waits at most after the service is back.
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(60);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 pub(super) struct Breaker {
     failures: u32,

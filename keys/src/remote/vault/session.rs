@@ -23,7 +23,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// A renewal or login that failed is tried again after this time, doubled up to the longest.
 const RETRY_MIN: Duration = Duration::from_secs(5);
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// A server and the token that is valid there now.
 pub(crate) struct Session {
