@@ -154,7 +154,7 @@ async fn a_moved_alias_makes_data_keys_old_but_they_open() {
     assert_eq!(sealer.master(), format!("alias/consigner ({old})"));
 
     admin.update_alias().alias_name("alias/consigner").target_key_id(&new).send().await.unwrap();
-    sealer.refresh().await.unwrap();
+    sealer.refresh(&CLUSTER).await.unwrap();
     assert!(!sealer.is_current(&data_key), "there is something to rewrap");
     sealer.unwrap(&data_key, &CLUSTER).await.expect("the record names its key");
     let (fresh, _) = sealer.generate(&CLUSTER).await.unwrap();

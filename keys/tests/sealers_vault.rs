@@ -125,7 +125,7 @@ async fn a_rotated_key_makes_data_keys_old_but_they_open() {
     let sealer = connect(&bao, token(&bao, "root"), "signer");
     let (data_key, _) = sealer.generate(&CLUSTER).await.unwrap();
     bao.run(&["write", "-f", "transit/keys/signer/rotate"]);
-    sealer.refresh().await.unwrap();
+    sealer.refresh(&CLUSTER).await.unwrap();
     assert!(!sealer.is_current(&data_key), "there is something to rewrap");
     assert_eq!(sealer.master(), "transit/signer version 2");
     sealer.unwrap(&data_key, &CLUSTER).await.unwrap();

@@ -15,9 +15,6 @@ use tokio::time::Instant;
 /// Pause before the second attempt to open a data key; each further pause is twice as long.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 
-/// Longest pause: access that was restored is noticed within half a minute, and a service that is down is not pestered.
-const RETRY_MAX: Duration = Duration::from_secs(30);
-
 #[derive(Default)]
 pub(super) struct Books {
     data_keys: BTreeMap<[u8; 16], Entry>,
@@ -147,17 +144,17 @@ impl Books {
         }
     }
 
-    /// Notes a failed attempt; whether it is news.
-    pub(super) fn not_opened(&mut self, id: &[u8; 16], why: String, may_pass: bool, now: Instant) -> bool {
+    /// Notes a failed attempt, and up to which pause it is worth another one; whether it is news.
+    pub(super) fn not_opened(&mut self, id: &[u8; 16], why: String, again: Option<Duration>, now: Instant) -> bool {
         let Some(entry) = self.data_keys.get_mut(id) else { return false };
         let (before, last) = match &entry.attempt {
             Attempt::UnderWay { failures, last } => (*failures, last.clone()),
             Attempt::Due | Attempt::Failed { .. } => (0, None),
         };
-        let pause = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(before)).min(RETRY_MAX);
+        let pause = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(before));
+        let next = again.map(|longest| now + pause.min(longest));
         let is_news = last.as_ref() != Some(&why);
-        entry.attempt =
-            Attempt::Failed { failures: before.saturating_add(1), why, next: may_pass.then(|| now + pause) };
+        entry.attempt = Attempt::Failed { failures: before.saturating_add(1), why, next };
         is_news
     }
 

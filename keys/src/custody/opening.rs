@@ -4,14 +4,21 @@
 //! Deliberately absent: giving up. Access that was revoked may be restored; only a record that can never open is left.
 
 use super::{Custody, CustodyError};
-use crate::sealing::unseal_with;
+use crate::sealing::{SealerError, unseal_with};
 use consigner_rules::command::DataKey;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Keys opened before the lock is let go: about a millisecond, for which `apply` may have to wait.
 const KEYS_PER_TURN: usize = 256;
+
+/// Longest pause: access that was restored is noticed within half a minute, and a service that is down is not pestered.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Longest pause after a refusal that another attempt is unlikely to change.
+const REFUSED_RETRY_MAX: Duration = Duration::from_secs(300);
 
 impl Custody {
     /// Opens what waits, for ever; each data key by itself, so that a slow sealer does not hold up another one.
@@ -50,10 +57,11 @@ impl Custody {
                 tracing::info!(data_key = id, sealer = record.sealer, "data key opened");
             }
             Err(error) => {
-                let may_pass = matches!(&error, CustodyError::Sealer(error) if error.may_pass());
+                let again = again(&error);
                 let why = with_causes(&error);
-                if self.books().not_opened(&record.id, why.clone(), may_pass, Instant::now()) {
-                    tracing::error!(data_key = id, sealer = record.sealer, why, may_pass, "a data key does not open");
+                if self.books().not_opened(&record.id, why.clone(), again, Instant::now()) {
+                    let again_s = again.map(|pause| pause.as_secs());
+                    tracing::error!(data_key = id, sealer = record.sealer, why, again_s, "a data key does not open");
                 }
             }
         }
@@ -83,6 +91,19 @@ impl Custody {
         for sealed in books.take_waiting(id, KEYS_PER_TURN) {
             let opened = unseal_with(&cipher, &data_key, &self.cluster_id, &sealed);
             self.hold(&mut books, &sealed, opened);
+        }
+    }
+}
+
+/// How long the pauses between attempts may grow, or that another attempt is useless: this node decided by itself, from
+/// the record or from its configuration. What a service said is asked again in any case; a proxy's error page of a
+/// minute must not keep a node from starting for ever.
+const fn again(error: &CustodyError) -> Option<Duration> {
+    match error {
+        CustodyError::Sealer(SealerError::Record(_)) | CustodyError::NoSealer { .. } => None,
+        CustodyError::Sealer(error) if error.may_pass() => Some(RETRY_MAX),
+        CustodyError::Sealer(_) | CustodyError::NotOpen { .. } | CustodyError::Seal(_) | CustodyError::Unseal(_) => {
+            Some(REFUSED_RETRY_MAX)
         }
     }
 }

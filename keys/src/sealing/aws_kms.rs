@@ -130,8 +130,8 @@ impl AwsKmsSealer {
 
     /// Asks for a data key that nobody uses: that needs no right beyond those that the sealer needs anyway, unlike
     /// `kms:DescribeKey`.
-    async fn ask_for_current(&self) -> Result<(), SealerError> {
-        let fresh = self.generate_under(&self.key_id, &ClusterId([0; 16]), &[0; 16]).await?;
+    async fn ask_for_current(&self, cluster_id: &ClusterId) -> Result<(), SealerError> {
+        let fresh = self.generate_under(&self.key_id, cluster_id, &[0; 16]).await?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh.arn);
         Ok(())
     }
@@ -164,8 +164,8 @@ impl Sealer for AwsKmsSealer {
         }
     }
 
-    fn refresh(&self) -> BoxFuture<'_, Result<(), SealerError>> {
-        Box::pin(self.ask_for_current())
+    fn refresh<'a>(&'a self, cluster_id: &'a ClusterId) -> BoxFuture<'a, Result<(), SealerError>> {
+        Box::pin(self.ask_for_current(cluster_id))
     }
 
     fn generate<'a>(

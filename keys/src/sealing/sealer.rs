@@ -31,7 +31,7 @@ pub trait Sealer: Send + Sync {
     ///
     /// # Errors
     /// [`SealerError::Call`]; what was known before stays.
-    fn refresh(&self) -> BoxFuture<'_, Result<(), SealerError>> {
+    fn refresh<'a>(&'a self, _cluster_id: &'a ClusterId) -> BoxFuture<'a, Result<(), SealerError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -142,7 +142,7 @@ fn sealers_are_found_by_kind_and_the_first_of_a_kind_counts() {
     assert!(sealers.get("vault-transit").is_none());
     assert_eq!(sealers.iter().count(), 3);
     assert!(format!("{sealers:?}").contains("master of aws-kms"));
-    assert!(local.refresh().now_or_never().unwrap().is_ok(), "a key file has nobody to ask");
+    assert!(local.refresh(&CLUSTER).now_or_never().unwrap().is_ok(), "a key file has nobody to ask");
 }
 
 #[test]

@@ -193,7 +193,7 @@ impl Sealer for VaultTransitSealer {
         wrapped.path == self.path && version >= self.version.load(Ordering::Relaxed)
     }
 
-    fn refresh(&self) -> BoxFuture<'_, Result<(), SealerError>> {
+    fn refresh<'a>(&'a self, _: &'a ClusterId) -> BoxFuture<'a, Result<(), SealerError>> {
         Box::pin(self.ask_for_current())
     }
 
