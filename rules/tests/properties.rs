@@ -185,7 +185,8 @@ proptest! {
                 }
                 Step::Renew => {
                     let deleted = Outcome::KeyDeleted { public_key: key(1), status: KeyDeletion::Deleted };
-                    prop_assert_eq!(cluster.one(Command::DeleteKey { public_key: key(1), deletions_seen: u64::MAX }), deleted);
+                    let delete = Command::DeleteKey { public_key: key(1), deletions_seen: u64::MAX };
+                    prop_assert_eq!(cluster.one(delete), deleted);
                     cluster.import_key(key(1));
                 }
                 Step::Sign(message) => {
