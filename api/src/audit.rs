@@ -16,23 +16,40 @@ pub const TARGET: &str = "audit";
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// Common name of the certificate, `token` for who proved itself by the token alone, `node` for the node itself.
+    /// Common name of the certificate, `token` for who has the token alone, `node` for the node itself.
     pub identity: String,
+    /// What that identity rests on: a certificate may be named `node` or `token`, too.
+    pub proof: Proof,
     /// Where the call came from; `None` for the node itself.
     pub address: Option<SocketAddr>,
+}
+
+/// What an identity rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A client certificate of the configured CA.
+    Certificate,
+    /// The token of the key manager API, without a certificate; in a refused attempt, the lack of the right one.
+    Token,
+    /// This process acts by itself.
+    Node,
 }
 
 impl Actor {
     /// The node itself: a watched key source, a reload.
     #[must_use]
     pub fn node() -> Self {
-        Self { identity: "node".to_owned(), address: None }
+        Self { identity: "node".to_owned(), proof: Proof::Node, address: None }
     }
 
-    /// The caller of a request.
+    /// The caller of a request: by its certificate, or by the token where no certificate is required.
     #[must_use]
     pub fn peer(peer: &Peer) -> Self {
-        Self { identity: peer.name(), address: Some(peer.addr) }
+        let (identity, proof) = match peer.certificate {
+            Some(_) => (peer.name(), Proof::Certificate),
+            None => ("token".to_owned(), Proof::Token),
+        };
+        Self { identity, proof, address: Some(peer.addr) }
     }
 }
 
@@ -107,16 +124,28 @@ pub(crate) fn record_within(budget: &Budgeted, event: &Event<'_>) {
 
 fn write(event: &Event<'_>) {
     let Event { actor, operation, key, outcome, reason } = event;
-    let identity = actor.identity.as_str();
+    let (identity, proof) = (actor.identity.as_str(), actor.proof.name());
     let address = actor.address.map(tracing::field::display);
     let key = key.map(tracing::field::display);
     let (operation, word) = (operation.name(), outcome.name());
     match outcome {
         Outcome::Done | Outcome::Unchanged => {
-            tracing::info!(target: TARGET, identity, address, operation, key, outcome = word, reason, "audit");
+            tracing::info!(target: TARGET, identity, proof, address, operation, key, outcome = word, reason, "audit");
         }
         Outcome::Refused | Outcome::Failed => {
-            tracing::warn!(target: TARGET, identity, address, operation, key, outcome = word, reason, "audit");
+            tracing::warn!(target: TARGET, identity, proof, address, operation, key, outcome = word, reason, "audit");
+        }
+    }
+}
+
+impl Proof {
+    /// As it stands in the line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Token => "token",
+            Self::Node => "node",
         }
     }
 }

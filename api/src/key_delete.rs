@@ -12,13 +12,14 @@ use crate::error::{ApiError, with_causes};
 use crate::eth2::BARRIER_DEADLINE;
 use crate::key_import::{BATCH_DEADLINE, Deletions, held_of};
 use crate::keymanager::{DELETE_SETTLE, note_unreached};
-use crate::offload::compute;
+use crate::offload::{compute, to_its_end};
 use consigner_raft::Cluster;
 use consigner_rules::command::KeyDeletion;
 use consigner_rules::interchange::Interchange;
 use consigner_rules::{Command, HistoryImport, Outcome, PublicKey};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Deletions proposed at one time: about 60 bytes each.
 const BATCH: usize = 1000;
@@ -46,11 +47,25 @@ enum Status {
     Error,
 }
 
-/// Deletes keys.
+/// Deletes keys; once begun, also if nobody waits for the answer any more. `turn` is given back at the end.
 ///
 /// # Errors
 /// 503 while it is not certain that no node signs with them any more; the call is repeated then.
-pub(crate) async fn delete(cluster: &Cluster, actor: &Actor, keys: Vec<PublicKey>) -> Result<Deletion, ApiError> {
+pub(crate) async fn delete(
+    cluster: &Cluster,
+    actor: Actor,
+    keys: Vec<PublicKey>,
+    turn: OwnedSemaphorePermit,
+) -> Result<Deletion, ApiError> {
+    let cluster = cluster.clone();
+    to_its_end(async move {
+        let _turn = turn;
+        delete_all(&cluster, &actor, keys).await
+    })
+    .await
+}
+
+async fn delete_all(cluster: &Cluster, actor: &Actor, keys: Vec<PublicKey>) -> Result<Deletion, ApiError> {
     // What was imported before this call must count as held, also if it was through another node.
     cluster.barrier(BARRIER_DEADLINE).await?;
     let root = cluster.read(|state| state.identity().map(|identity| identity.genesis_validators_root));

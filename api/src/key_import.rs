@@ -8,11 +8,12 @@
 //! Deliberately absent: where secrets come from, and the wait until every member holds the keys
 //! ([`Cluster::settle`]), which is the acknowledgement's and not the import's.
 
+use crate::data_key::{current_data_key, renewed_data_key};
 use crate::error::with_causes;
 use crate::eth2::BARRIER_DEADLINE;
-use consigner_keys::{Custody, SecretKey};
+use consigner_keys::{Custody, CustodyError, SecretKey};
 use consigner_raft::Cluster;
-use consigner_rules::command::{DataKey, SealedKey};
+use consigner_rules::command::{Rejection, SealedKey};
 use consigner_rules::{Command, HistoryImport, Outcome, PublicKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -119,7 +120,7 @@ pub(crate) async fn import(
         return all_failed(why.to_string());
     }
     let mut held = held_of(cluster, &names);
-    let data_key = match current_data_key(cluster, custody).await {
+    let mut data_key = match current_data_key(cluster, custody).await {
         Ok(data_key) => data_key,
         Err(why) => return all_failed(why),
     };
@@ -127,74 +128,121 @@ pub(crate) async fn import(
     let mut stopped: Option<String> = None;
     let mut candidates = candidates.into_iter().peekable();
     while candidates.peek().is_some() {
-        let batch: Vec<Candidate> = candidates.by_ref().take(BATCH).collect();
+        let batch: Arc<Vec<Candidate>> = Arc::new(candidates.by_ref().take(BATCH).collect());
         if let Some(why) = &stopped {
             results.extend(batch.iter().map(|candidate| failed(candidate.public_key, why.clone())));
             continue;
         }
-        let sealed = seal_all(custody, data_key, batch).await;
-        stopped = propose(cluster, sealed, wish, &mut held, &mut results).await.err();
+        let mut answers = attempt(cluster, custody, data_key, wish, &batch).await;
+        if is_removed(&answers) {
+            // A rewrap has moved all keys away from it since; once, for nobody does that all the time.
+            match renewed_data_key(cluster, custody).await {
+                Ok(current) => {
+                    data_key = current;
+                    answers = attempt(cluster, custody, data_key, wish, &batch).await;
+                }
+                Err(why) => tracing::warn!(error = why, "no other data key for an import"),
+            }
+        }
+        stopped = answers.iter().find_map(|answer| match answer {
+            Answer::Unknown(why) => Some(why.clone()),
+            Answer::Outcome(_) | Answer::NotSealed { .. } => None,
+        });
+        results.extend(batch.iter().zip(answers).map(|(candidate, answer)| {
+            let public_key = candidate.public_key;
+            let status = answer.status(held.contains(&public_key));
+            if !matches!(status, ImportStatus::Failed(_)) {
+                // So that a second copy of a secret is a duplicate.
+                held.insert(public_key);
+            }
+            ImportResult { public_key, status }
+        }));
     }
     results
 }
 
-/// A key on its way, or why it is not.
-type Sealed = (PublicKey, Result<(SealedKey, Option<HistoryImport>), String>);
+/// What became of one key of a batch.
+enum Answer {
+    Outcome(Option<Outcome>),
+    /// It was not proposed.
+    NotSealed {
+        why: String,
+        /// Because its data key is not open here (any more).
+        is_closed: bool,
+    },
+    /// Nobody knows.
+    Unknown(String),
+}
 
-async fn seal_all(custody: &Arc<Custody>, data_key: [u8; 16], batch: Vec<Candidate>) -> Vec<Sealed> {
-    let names: Vec<PublicKey> = batch.iter().map(|candidate| candidate.public_key).collect();
-    let custody = Arc::clone(custody);
-    let sealing = tokio::task::spawn_blocking(move || {
-        let seal = |Candidate { public_key, secret, history }| {
-            let sealed = custody.seal(&data_key, &secret).map_err(|why| with_causes(&why));
-            (public_key, sealed.map(|sealed| (sealed, history)))
-        };
-        batch.into_iter().map(seal).collect()
-    });
-    sealing.await.unwrap_or_else(|panic| {
-        tracing::error!(error = %panic, "sealing keys panicked");
-        names.into_iter().map(|name| (name, Err("it could not be sealed; the log has the reason".to_owned()))).collect()
+impl Answer {
+    fn status(self, was_held: bool) -> ImportStatus {
+        match self {
+            Self::Outcome(outcome) => judged(outcome.as_ref(), was_held),
+            Self::NotSealed { why, .. } | Self::Unknown(why) => ImportStatus::Failed(why),
+        }
+    }
+}
+
+/// Whether the data key of a batch was removed from the state, before some key was sealed under it or after.
+fn is_removed(answers: &[Answer]) -> bool {
+    answers.iter().any(|answer| match answer {
+        Answer::Outcome(outcome) => *outcome == Some(Outcome::Rejected(Rejection::UnknownDataKey)),
+        Answer::NotSealed { is_closed, .. } => *is_closed,
+        Answer::Unknown(_) => false,
     })
 }
 
-/// Proposes one batch. Afterwards `held` names its keys, so that a second copy of a secret is a duplicate.
-async fn propose(
+/// Seals and proposes one batch; one answer per key, in order.
+async fn attempt(
     cluster: &Cluster,
-    batch: Vec<Sealed>,
+    custody: &Arc<Custody>,
+    data_key: [u8; 16],
     wish: &Wish,
-    held: &mut BTreeSet<PublicKey>,
-    results: &mut Vec<ImportResult>,
-) -> Result<(), String> {
-    let sound = batch.iter().filter_map(|(_, sealed)| sealed.as_ref().ok());
-    let commands: Vec<Command> = sound
-        .map(|(sealed, history)| Command::ImportKey {
-            sealed: sealed.clone(),
-            history: history.clone(),
-            deletions_seen: match wish {
-                Wish::Asked(deletions) => deletions.of(&sealed.public_key),
-                Wish::Offered => 0,
-            },
-        })
-        .collect();
-    let (mut outcomes, error) = match cluster.propose(commands, BATCH_DEADLINE).await {
+    batch: &Arc<Vec<Candidate>>,
+) -> Vec<Answer> {
+    let sealed = seal_all(custody, data_key, batch).await;
+    let import = |(candidate, sealed): (&Candidate, &SealedKey)| Command::ImportKey {
+        sealed: sealed.clone(),
+        history: candidate.history.clone(),
+        deletions_seen: match wish {
+            Wish::Asked(deletions) => deletions.of(&sealed.public_key),
+            Wish::Offered => 0,
+        },
+    };
+    let sound = batch.iter().zip(&sealed).filter_map(|(candidate, sealed)| Some((candidate, sealed.as_ref().ok()?)));
+    let (mut outcomes, error) = match cluster.propose(sound.map(import).collect(), BATCH_DEADLINE).await {
         Ok(outcomes) => (outcomes.into_iter(), None),
         Err(why) => {
             let why = format!("not known to be imported, import it again: {}", with_causes(&why));
             (Vec::new().into_iter(), Some(why))
         }
     };
-    for (public_key, sealed) in batch {
-        let status = match (sealed, &error) {
-            (Err(why), _) => ImportStatus::Failed(why),
-            (Ok(_), Some(why)) => ImportStatus::Failed(why.clone()),
-            (Ok(_), None) => judged(outcomes.next().as_ref(), held.contains(&public_key)),
+    let answer = |sealed| match (sealed, &error) {
+        (Err(not_sealed), _) => not_sealed,
+        (Ok(_), Some(why)) => Answer::Unknown(why.clone()),
+        (Ok(_), None) => Answer::Outcome(outcomes.next()),
+    };
+    sealed.into_iter().map(answer).collect()
+}
+
+async fn seal_all(
+    custody: &Arc<Custody>,
+    data_key: [u8; 16],
+    batch: &Arc<Vec<Candidate>>,
+) -> Vec<Result<SealedKey, Answer>> {
+    let (custody, secrets) = (Arc::clone(custody), Arc::clone(batch));
+    let sealing = tokio::task::spawn_blocking(move || {
+        let refused = |why: CustodyError| {
+            let is_closed = matches!(why, CustodyError::NotOpen { .. });
+            Answer::NotSealed { why: with_causes(&why), is_closed }
         };
-        if !matches!(status, ImportStatus::Failed(_)) {
-            held.insert(public_key);
-        }
-        results.push(ImportResult { public_key, status });
-    }
-    error.map_or(Ok(()), Err)
+        secrets.iter().map(|candidate| custody.seal(&data_key, &candidate.secret).map_err(refused)).collect()
+    });
+    sealing.await.unwrap_or_else(|panic| {
+        tracing::error!(error = %panic, "sealing keys panicked");
+        let why = "it could not be sealed; the log has the reason";
+        batch.iter().map(|_| Err(Answer::NotSealed { why: why.to_owned(), is_closed: false })).collect()
+    })
 }
 
 /// A batch may have been proposed again after its first answer was lost, and is then full of duplicates of itself:
@@ -227,50 +275,6 @@ pub(crate) fn held_of(cluster: &Cluster, names: &[PublicKey]) -> BTreeSet<Public
     })
 }
 
-/// A data key of the state that is wrapped by the sealer in use under its current master key, open here; a new one if
-/// there is none.
-async fn current_data_key(cluster: &Cluster, custody: &Arc<Custody>) -> Result<[u8; 16], String> {
-    let sealer = custody.sealers().in_use();
-    let candidates: Vec<DataKey> = cluster.read(|state| {
-        let current = |data_key: &&DataKey| data_key.sealer == sealer.kind() && sealer.is_current(data_key);
-        state.data_keys().filter(current).cloned().collect()
-    });
-    if let Some(open) = candidates.iter().find(|data_key| custody.is_open(&data_key.id)) {
-        return Ok(open.id);
-    }
-    for data_key in &candidates {
-        match custody.open_data_key(data_key).await {
-            Ok(()) => return Ok(data_key.id),
-            Err(error) => tracing::warn!(error = with_causes(&error), "a data key cannot be opened for an import"),
-        }
-    }
-    add_data_key(cluster, custody, None).await
-}
-
-/// Makes a data key by the sealer of a kind (or the one in use) and adds it to the state; its id.
-///
-/// # Errors
-/// What the sealer or the cluster said.
-pub(crate) async fn add_data_key(
-    cluster: &Cluster,
-    custody: &Arc<Custody>,
-    kind: Option<&str>,
-) -> Result<[u8; 16], String> {
-    let data_key = custody.generate_data_key(kind).await.map_err(|why| with_causes(&why))?;
-    let id = data_key.id;
-    let outcomes = cluster.propose(vec![Command::AddDataKey(data_key)], BATCH_DEADLINE).await;
-    let refused = match outcomes {
-        Err(why) => with_causes(&why),
-        Ok(outcomes) => match outcomes.first() {
-            Some(Outcome::DataKeyHeld) => return Ok(id),
-            other => other.and_then(rejection).unwrap_or_else(|| "the cluster answered another question".to_owned()),
-        },
-    };
-    // If the state gets it after all, it is opened again from there.
-    custody.discard_data_key(&id);
-    Err(refused)
-}
-
 /// Why a command changed nothing, if it was rejected.
 pub(crate) fn rejection(outcome: &Outcome) -> Option<String> {
     match outcome {
@@ -295,6 +299,23 @@ const fn failed(public_key: PublicKey, why: String) -> ImportResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_removed_data_key_is_noticed_wherever_it_shows() {
+        let rejected = |why| Answer::Outcome(Some(Outcome::Rejected(why)));
+        let not_sealed = |is_closed| Answer::NotSealed { why: String::new(), is_closed };
+        for (answer, is_gone) in [
+            (rejected(Rejection::UnknownDataKey), true),
+            (not_sealed(true), true),
+            (not_sealed(false), false),
+            (rejected(Rejection::NotInitialised), false),
+            (Answer::Unknown(String::new()), false),
+            (Answer::Outcome(None), false),
+        ] {
+            let imported = Outcome::KeyImported { public_key: PublicKey([1; 48]), duplicate: true };
+            assert_eq!(is_removed(&[Answer::Outcome(Some(imported)), answer]), is_gone);
+        }
+    }
 
     #[test]
     fn what_counts_is_whether_the_key_was_held_before_the_call() {

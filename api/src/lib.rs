@@ -32,6 +32,7 @@ mod admin;
 mod admission;
 mod app;
 pub mod audit;
+mod data_key;
 mod error;
 mod eth2;
 mod follow;

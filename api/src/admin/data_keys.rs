@@ -4,25 +4,29 @@
 
 use super::id;
 use crate::admission::Admin;
-use crate::app::Shared;
+use crate::app::{App, Shared};
 use crate::audit::{self, Actor};
+use crate::data_key::add_data_key;
 use crate::error::{ApiError, with_causes};
 use crate::eth2::BARRIER_DEADLINE;
 use crate::json::Json;
-use crate::key_import::{self, BATCH_DEADLINE};
+use crate::key_import::BATCH_DEADLINE;
 use crate::keymanager::{key_turn, read_names};
+use crate::offload::to_its_end;
 use crate::secrets::understand;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use consigner_raft::Cluster;
 use consigner_rules::command::Rejection;
 use consigner_rules::{Command, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Data keys that one call removes: there are a handful in a cluster.
-const REMOVED_MAX: usize = 1000;
+/// Data keys that one call removes, each named once: for each the state machine looks through all keys, and nobody signs
+/// meanwhile. There are a handful in a cluster.
+const REMOVED_MAX: usize = 16;
 
 pub(crate) async fn list(State(shared): State<Arc<Shared>>, _admin: Admin) -> Result<Response, ApiError> {
     let app = &shared.app;
@@ -69,7 +73,7 @@ pub(crate) async fn make(
     admin: Admin,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let _turn = key_turn(&shared).await?;
+    let turn = key_turn(&shared).await?;
     let body = read_names(request).await?;
     let asked = if body.is_empty() { Make::default() } else { understand(&body, "{\"sealer\": kind or absent}")? };
     let app = &shared.app;
@@ -78,15 +82,23 @@ pub(crate) async fn make(
         let kinds = configured.join(", ");
         return Err(ApiError::BadRequest(format!("sealer: {kind:?} is not configured on this node, only {kinds}")));
     }
+    let app = Arc::clone(app);
+    let id = to_its_end(async move {
+        let _turn = turn;
+        add(&app, &admin.actor, asked.sealer.as_deref()).await
+    });
+    Ok(Json(json!({"id": hex::encode(id.await?)})).into_response())
+}
+
+async fn add(app: &App, actor: &Actor, kind: Option<&str>) -> Result<[u8; 16], ApiError> {
     app.cluster.barrier(BARRIER_DEADLINE).await?;
-    let made = key_import::add_data_key(&app.cluster, &app.custody, asked.sealer.as_deref()).await;
+    let made = add_data_key(&app.cluster, &app.custody, kind).await;
     let (outcome, reason) = match &made {
         Ok(id) => (audit::Outcome::Done, format!("data key {}", hex::encode(id))),
         Err(why) => (audit::Outcome::Failed, why.clone()),
     };
-    record(&admin.actor, audit::Operation::DataKeyAdd, outcome, &reason);
-    let id = made.map_err(|why| ApiError::Unavailable(format!("no data key could be made: {why}")))?;
-    Ok(Json(json!({"id": hex::encode(id)})).into_response())
+    record(actor, audit::Operation::DataKeyAdd, outcome, &reason);
+    made.map_err(|why| ApiError::Unavailable(format!("no data key could be made: {why}")))
 }
 
 #[derive(Deserialize)]
@@ -108,19 +120,29 @@ pub(crate) async fn remove(
     admin: Admin,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let _turn = key_turn(&shared).await?;
+    let turn = key_turn(&shared).await?;
     let Remove { ids } = understand(&read_names(request).await?, "{\"ids\": [\"..\", ..]}")?;
+    let mut ids: Vec<[u8; 16]> = ids.iter().map(|text| id("ids", text)).collect::<Result<_, _>>()?;
+    let mut seen = BTreeSet::new();
+    ids.retain(|id| seen.insert(*id));
     if ids.len() > REMOVED_MAX {
-        return Err(ApiError::BadRequest(format!("ids: {} items, more than {REMOVED_MAX}", ids.len())));
+        return Err(ApiError::BadRequest(format!("ids: {} data keys, more than {REMOVED_MAX}", ids.len())));
     }
-    let ids: Vec<[u8; 16]> = ids.iter().map(|text| id("ids", text)).collect::<Result<_, _>>()?;
-    let cluster = &shared.app.cluster;
+    let removed = to_its_end(async move {
+        let _turn = turn;
+        remove_all(&shared.app.cluster, &admin.actor, &ids).await
+    });
+    Ok(Json(json!({ "data": removed.await? })).into_response())
+}
+
+/// One line per data key, in order.
+async fn remove_all(cluster: &Cluster, actor: &Actor, ids: &[[u8; 16]]) -> Result<Vec<Removed>, ApiError> {
     cluster.barrier(BARRIER_DEADLINE).await?;
     let held: Vec<bool> = cluster.read(|state| ids.iter().map(|id| state.data_key(id).is_some()).collect());
     let commands = ids.iter().map(|id| Command::RemoveDataKey(*id)).collect();
     let outcomes = cluster.propose(commands, BATCH_DEADLINE).await.map_err(|why| {
         let why = format!("whether all data keys are removed is not known, repeat the call: {}", with_causes(&why));
-        record(&admin.actor, audit::Operation::DataKeyRemove, audit::Outcome::Failed, &why);
+        record(actor, audit::Operation::DataKeyRemove, audit::Outcome::Failed, &why);
         ApiError::Unavailable(why)
     })?;
     let removed = ids.iter().zip(held).zip(&outcomes).map(|((id, was_held), outcome)| removed(*id, was_held, outcome));
@@ -129,9 +151,9 @@ pub(crate) async fn remove(
         let done = line.status == "removed";
         let outcome = if done { audit::Outcome::Done } else { audit::Outcome::Unchanged };
         let reason = format!("data key {}: {}", line.id, line.message.as_deref().unwrap_or(line.status));
-        record(&admin.actor, audit::Operation::DataKeyRemove, outcome, &reason);
+        record(actor, audit::Operation::DataKeyRemove, outcome, &reason);
     }
-    Ok(Json(json!({ "data": removed })).into_response())
+    Ok(removed)
 }
 
 /// As with deletions of keys: what counts is whether it was held before the call.

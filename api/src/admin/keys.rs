@@ -4,7 +4,8 @@
 //! scrypt does not steal a signing node's processors. Otherwise as the key manager API, whose code does the work.
 
 use crate::admission::Admin;
-use crate::app::Shared;
+use crate::app::{App, Shared};
+use crate::audit::Actor;
 use crate::error::ApiError;
 use crate::eth2::BARRIER_DEADLINE;
 use crate::json::Json;
@@ -14,7 +15,7 @@ use crate::keymanager::import::{
     Histories, Line, Status, acknowledge, genesis_root, histories, line, record, status, with_history,
 };
 use crate::keymanager::{KEY_BODY, key_turn, pubkeys, read_names};
-use crate::offload::compute;
+use crate::offload::{compute, to_its_end};
 use crate::secrets::{self, SecretText, understand};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -79,11 +80,19 @@ pub(crate) async fn import(
     admin: Admin,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let _turn = key_turn(&shared).await?;
+    let turn = key_turn(&shared).await?;
     let body = secrets::read(request, KEY_BODY).await?;
     let root = genesis_root(&shared)?;
     let (read, histories) = compute(move || understood(&body, &root)).await??;
-    let app = &shared.app;
+    let lines = to_its_end(async move {
+        let _turn = turn;
+        import_all(&shared.app, &admin.actor, read, histories).await
+    });
+    Ok(Json(json!({ "data": lines.await? })).into_response())
+}
+
+/// One line per secret, in order.
+async fn import_all(app: &App, actor: &Actor, read: Secrets, histories: Histories) -> Result<Vec<Line>, ApiError> {
     app.cluster.barrier(BARRIER_DEADLINE).await?;
     let wish = Wish::Asked(Deletions::seen(&app.cluster));
     let (mut secrets, mut slots) = (Vec::new(), Vec::new());
@@ -93,7 +102,7 @@ pub(crate) async fn import(
     let candidates = with_history(secrets, &histories).await?;
     let mut results = key_import::import(&app.cluster, &app.custody, &wish, candidates).await.into_iter();
     let unknown = |why: String| Line { pubkey: None, status: Status::Error, message: Some(why) };
-    let lines: Vec<Line> = slots
+    let mut lines: Vec<Line> = slots
         .into_iter()
         .map(|slot| match slot {
             Err(why) => unknown(why),
@@ -103,9 +112,9 @@ pub(crate) async fn import(
             },
         })
         .collect();
-    lines.iter().for_each(|line| record(&admin.actor, line));
-    acknowledge(&app.cluster, &lines).await?;
-    Ok(Json(json!({ "data": lines })).into_response())
+    lines.iter().for_each(|line| record(actor, line));
+    acknowledge(app, &mut lines).await?;
+    Ok(lines)
 }
 
 type Secrets = Vec<Result<SecretKey, String>>;
@@ -122,7 +131,7 @@ pub(crate) async fn delete(
     admin: Admin,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let _turn = key_turn(&shared).await?;
+    let turn = key_turn(&shared).await?;
     let keys = pubkeys::read(&read_names(request).await?)?;
-    Ok(Json(key_delete::delete(&shared.app.cluster, &admin.actor, keys).await?).into_response())
+    Ok(Json(key_delete::delete(&shared.app.cluster, admin.actor, keys, turn).await?).into_response())
 }

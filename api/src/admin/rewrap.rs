@@ -8,13 +8,13 @@
 use super::id;
 use crate::admission::Admin;
 use crate::app::{App, Shared};
-use crate::audit;
+use crate::audit::{self, Actor};
 use crate::error::{ApiError, with_causes};
 use crate::eth2::BARRIER_DEADLINE;
 use crate::json::Json;
 use crate::key_import::{BATCH_DEADLINE, rejection};
 use crate::keymanager::{key_turn, read_names};
-use crate::offload::compute;
+use crate::offload::{compute, to_its_end};
 use crate::secrets::understand;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -57,15 +57,24 @@ pub(crate) async fn post(
     admin: Admin,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let _turn = key_turn(&shared).await?;
+    let turn = key_turn(&shared).await?;
     let asked: Rewrap = understand(&read_names(request).await?, "{\"data_key\": \"..\", \"max\": number or absent}")?;
     let to = id("data_key", &asked.data_key)?;
     let max = asked.max.unwrap_or(MOVED_DEFAULT);
     if !(1..=MOVED_MAX).contains(&max) {
         return Err(ApiError::BadRequest(format!("max: must be from 1 to {MOVED_MAX}")));
     }
-    let report = rewrap(&shared.app, to, max).await;
-    let (outcome, reason) = match &report {
+    let report = to_its_end(async move {
+        let _turn = turn;
+        let report = rewrap(&shared.app, to, max).await;
+        record(&admin.actor, to, &report);
+        report
+    });
+    Ok(Json(report.await?).into_response())
+}
+
+fn record(actor: &Actor, to: [u8; 16], report: &Result<Report, ApiError>) {
+    let (outcome, reason) = match report {
         Ok(Report { moved, skipped, remaining, .. }) => {
             let outcome = if *moved > 0 { audit::Outcome::Done } else { audit::Outcome::Unchanged };
             let counts = format!("moved {moved}, skipped {skipped}, remaining {remaining}");
@@ -73,9 +82,8 @@ pub(crate) async fn post(
         }
         Err(error) => (audit::Outcome::Failed, format!("to data key {}: {}", hex::encode(to), error.sentence())),
     };
-    let (actor, operation) = (&admin.actor, audit::Operation::Rewrap);
+    let operation = audit::Operation::Rewrap;
     audit::record(&audit::Event { actor, operation, key: None, outcome, reason: &reason });
-    Ok(Json(report?).into_response())
 }
 
 async fn rewrap(app: &Arc<App>, to: [u8; 16], max: usize) -> Result<Report, ApiError> {

@@ -66,19 +66,22 @@ pub(crate) enum Entrance {
     Open {
         /// The proof.
         proof: KeyManagerProof,
-        /// The calls that each caller has left.
-        buckets: Buckets,
+        /// The calls that each proven caller has left.
+        admitted: Buckets,
+        /// The attempts that each address has left. Apart, so that whoever guesses behind the operator's address, or
+        /// from a thousand others, takes no call from the operator.
+        refused: Buckets,
     },
 }
 
 impl Entrance {
     pub(crate) fn of_api_port(policy: Option<&KeyManagerPolicy>) -> Self {
         let Some(KeyManagerPolicy { token, rate }) = policy else { return Self::Closed };
-        Self::Open { proof: KeyManagerProof::AdminCertificate { token: token.clone() }, buckets: Buckets::new(*rate) }
+        Self::of_own_door(KeyManagerProof::AdminCertificate { token: token.clone() }, *rate)
     }
 
     pub(crate) fn of_own_door(proof: KeyManagerProof, rate: RateLimit) -> Self {
-        Self::Open { proof, buckets: Buckets::new(rate) }
+        Self::Open { proof, admitted: Buckets::new(rate), refused: Buckets::new(rate) }
     }
 }
 
@@ -93,19 +96,22 @@ impl FromRequestParts<Arc<Shared>> for Manager {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, ApiError> {
-        let Entrance::Open { proof, buckets } = &shared.entrance else { return Err(ApiError::NotOffered(DISABLED)) };
+        let Entrance::Open { proof, admitted, refused } = &shared.entrance else {
+            return Err(ApiError::NotOffered(DISABLED));
+        };
         let Some(peer) = parts.extensions.get::<Peer>() else {
             return Err(ApiError::Forbidden("the caller is not known"));
         };
-        let actor = actor(peer);
-        // Before any proof, so that guessing tokens is slow; a certificate is proven already.
-        let caller = named(peer).map_or_else(|| peer.addr.ip().to_string(), ToOwned::to_owned);
-        let refused = match buckets.take(&caller, Instant::now()) {
-            Err(seconds) => ApiError::TooMany { seconds },
-            Ok(()) => match prove(parts, peer, proof, shared) {
-                Ok(()) => return Ok(Self { actor }),
-                Err(error) => error,
-            },
+        let (actor, address) = (Actor::peer(peer), peer.addr.ip().to_string());
+        let proven = prove(parts, peer, proof, shared);
+        let taken = match &proven {
+            Ok(()) => admitted.take(named(peer).unwrap_or(&address), Instant::now()),
+            Err(_) => refused.take(&address, Instant::now()),
+        };
+        let refused = match (taken, proven) {
+            (Ok(()), Ok(())) => return Ok(Self { actor }),
+            (Ok(()), Err(error)) => error,
+            (Err(seconds), Ok(()) | Err(_)) => ApiError::TooMany { seconds },
         };
         let event = audit::Event {
             actor: &actor,
@@ -117,11 +123,6 @@ impl FromRequestParts<Arc<Shared>> for Manager {
         audit::record_within(&shared.lines.refused_access, &event);
         Err(refused)
     }
-}
-
-fn actor(peer: &Peer) -> Actor {
-    let identity = if peer.certificate.is_some() { peer.name() } else { "token".to_owned() };
-    Actor { identity, address: Some(peer.addr) }
 }
 
 fn prove(parts: &Parts, peer: &Peer, proof: &KeyManagerProof, shared: &Shared) -> Result<(), ApiError> {

@@ -4,13 +4,12 @@
 //! wait before the answer. Deliberately absent: where the secrets come from.
 
 use super::{IMPORT_SETTLE, note_unreached};
-use crate::app::Shared;
+use crate::app::{App, Shared};
 use crate::audit::{self, Actor};
 use crate::error::{ApiError, with_causes};
 use crate::key_import::{Candidate, ImportStatus};
 use crate::offload::compute;
 use consigner_keys::SecretKey;
-use consigner_raft::Cluster;
 use consigner_rules::interchange::{Interchange, InterchangeError};
 use consigner_rules::{HistoryImport, PublicKey, Root};
 use serde::Serialize;
@@ -88,23 +87,35 @@ pub(crate) fn record(actor: &Actor, line: &Line) {
     audit::record(&audit::Event { actor, operation, key, outcome, reason });
 }
 
-/// Waits until every member in contact holds the keys, so that the next request may go to any of them.
+/// Waits until every member in contact holds the keys, so that the next request may go to any of them. A member whose
+/// sealer is away does not hold up the others; of this node, the lines say which keys it could not open.
 ///
 /// # Errors
 /// 503; the keys are in the cluster, and the call may be repeated.
-pub(crate) async fn acknowledge(cluster: &Cluster, lines: &[Line]) -> Result<(), ApiError> {
+pub(crate) async fn acknowledge(app: &App, lines: &mut [Line]) -> Result<(), ApiError> {
     let count = lines.iter().filter(|line| line.status != Status::Error).count();
     if count == 0 {
         return Ok(());
     }
-    match cluster.settle(IMPORT_SETTLE).await {
+    match app.cluster.settle(IMPORT_SETTLE).await {
         Ok(settlement) => {
             note_unreached(&settlement.unreached, "import");
+            note_unopened(app, lines);
             Ok(())
         }
         Err(why) => Err(ApiError::Unavailable(format!(
             "{count} keys are held by the cluster, but not every member in contact has opened them yet; repeat the \
              call: {why}"
         ))),
+    }
+}
+
+/// The status stays what it is: the cluster holds the key, and other nodes sign with it.
+fn note_unopened(app: &App, lines: &mut [Line]) {
+    let Some(trouble) = app.custody.status().trouble() else { return };
+    for line in lines.iter_mut().filter(|line| line.status != Status::Error) {
+        if line.pubkey.is_some_and(|key| !app.keyring.contains(&key)) {
+            line.message = Some(format!("the cluster holds it, but this node has not opened it: {trouble}"));
+        }
     }
 }

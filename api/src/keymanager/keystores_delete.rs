@@ -14,8 +14,8 @@ pub(crate) async fn delete(
     manager: Manager,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let _turn = key_turn(&shared).await?;
+    let turn = key_turn(&shared).await?;
     let keys = pubkeys::read(&read_names(request).await?)?;
-    let deletion = key_delete::delete(&shared.app.cluster, &manager.actor, keys).await?;
+    let deletion = key_delete::delete(&shared.app.cluster, manager.actor, keys, turn).await?;
     Ok(Json(deletion).into_response())
 }

@@ -3,7 +3,8 @@
 //! In: `{"keystores": [".."], "passwords": [".."], "slashing_protection": ".."}`. Out: `imported`, `duplicate` or
 //! `error` per keystore, in order, once every member in contact holds the keys. A history that is malformed or for
 //! another chain refuses the whole call before anything is imported; a keystore that does not open concerns itself
-//! only. Repeating a call that broke off is harmless and skips what is held already.
+//! only. Repeating a call that broke off is harmless and skips what is held already. Whoever hangs up is served to the
+//! end of the chunk that was begun.
 
 use super::import::{
     Histories, Line, Status, acknowledge, genesis_root, histories, line, record, status, with_history,
@@ -15,7 +16,7 @@ use crate::error::{ApiError, with_causes};
 use crate::eth2::BARRIER_DEADLINE;
 use crate::json::Json;
 use crate::key_import::{self, BATCH_DEADLINE, Deletions, Wish, held_of};
-use crate::offload::compute;
+use crate::offload::{compute, to_its_end};
 use crate::secrets::{self, SecretText, understand};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -26,10 +27,15 @@ use consigner_rules::{Command, PublicKey, Root};
 use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Keystores decrypted before their keys are imported: a call that breaks off in the middle has done that much, and its
 /// repetition skips them. With scrypt a chunk takes a dozen seconds on one core.
 const CHUNK: usize = 16;
+
+/// Bytes of UTF-8 of one password. People have passwords of some dozens; normalising takes eleven times the memory.
+const PASSWORD_BYTES_MAX: usize = 4096;
 
 /// What is asked for, as it is said in a refusal.
 const SHAPE: &str = "{\"keystores\": [\"..\"], \"passwords\": [\"..\"], \"slashing_protection\": \"..\" or absent}";
@@ -43,23 +49,33 @@ struct Import {
 }
 
 pub(crate) async fn post(State(shared): SharedState, manager: Manager, request: Request) -> Result<Response, ApiError> {
-    let _turn = key_turn(&shared).await?;
+    let turn = key_turn(&shared).await?;
     let body = secrets::read(request, KEY_BODY).await?;
     let root = genesis_root(&shared)?;
     let (wanted, histories) = compute(move || understood(&body, &root)).await??;
     shared.app.cluster.barrier(BARRIER_DEADLINE).await?;
     // Before keystores are decrypted, which may take minutes: a key that is deleted meanwhile stays deleted.
     let wish = Wish::Asked(Deletions::seen(&shared.app.cluster));
+    let call = Arc::new(Call { app: Arc::clone(&shared.app), wish, histories, actor: manager.actor, _turn: turn });
     let mut lines = Vec::with_capacity(wanted.len());
     let mut wanted = wanted.into_iter().peekable();
     while wanted.peek().is_some() {
-        let chunk = wanted.by_ref().take(CHUNK).collect();
-        lines.extend(import(&shared.app, &wish, chunk, &histories, &manager.actor).await?);
+        let (call, chunk) = (Arc::clone(&call), wanted.by_ref().take(CHUNK).collect());
+        lines.extend(to_its_end(async move { import(&call, chunk).await }).await?);
     }
-    acknowledge(&shared.app.cluster, &lines).await?;
+    acknowledge(&shared.app, &mut lines).await?;
     // The specification's items have no key.
     lines.iter_mut().for_each(|line| line.pubkey = None);
     Ok(Json(json!({ "data": lines })).into_response())
+}
+
+/// What all chunks of a call have in common. The turn is given back when the last of them has ended.
+struct Call {
+    app: Arc<App>,
+    wish: Wish,
+    histories: Histories,
+    actor: Actor,
+    _turn: OwnedSemaphorePermit,
 }
 
 /// A keystore and what should open it.
@@ -86,13 +102,8 @@ enum Opened {
 }
 
 /// Imports one chunk; one line per keystore, in order.
-async fn import(
-    app: &App,
-    wish: &Wish,
-    chunk: Vec<Wanted>,
-    histories: &Histories,
-    actor: &Actor,
-) -> Result<Vec<Line>, ApiError> {
+async fn import(call: &Call, chunk: Vec<Wanted>) -> Result<Vec<Line>, ApiError> {
+    let Call { app, wish, histories, actor, _turn } = call;
     let opened = join_all(chunk.into_iter().map(|(text, password)| open(app, text, password))).await;
     let (mut candidates, mut held, mut slots) = (Vec::new(), Vec::new(), Vec::new());
     for result in opened {
@@ -133,18 +144,27 @@ enum Slot {
     Failed(String),
 }
 
-async fn open(app: &App, text: String, SecretText(password): SecretText) -> Opened {
-    let keystore = match Keystore::parse(text.as_bytes()) {
-        Ok(keystore) => keystore,
-        Err(why) => return Opened::Failed(with_causes(&why)),
+async fn open(app: &App, text: String, password: SecretText) -> Opened {
+    let (keystore, password) = match compute(move || parsed(&text, &password)).await {
+        Ok(Ok(pair)) => pair,
+        Ok(Err(why)) => return Opened::Failed(why),
+        Err(error) => return Opened::Failed(error.sentence()),
     };
     if let Some(public_key) = keystore.public_key().filter(|name| !held_of(&app.cluster, &[*name]).is_empty()) {
         return Opened::Held(public_key);
     }
-    match app.decrypt.decrypt(keystore, Password::new(&password)).await {
+    match app.decrypt.decrypt(keystore, password).await {
         Ok(secret) => Opened::Secret(secret),
         Err(why) => Opened::Failed(with_causes(&why)),
     }
+}
+
+fn parsed(text: &str, SecretText(password): &SecretText) -> Result<(Keystore, Password), String> {
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(format!("password longer than {PASSWORD_BYTES_MAX} bytes"));
+    }
+    let keystore = Keystore::parse(text.as_bytes()).map_err(|why| with_causes(&why))?;
+    Ok((keystore, Password::new(password)))
 }
 
 /// Merges the history of keys that are held already.

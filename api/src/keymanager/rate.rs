@@ -1,8 +1,8 @@
 //! How often one caller of the key manager API may call.
 //!
 //! In: who calls, and when. Out: leave, or after how many seconds to come again. One token bucket per caller: a
-//! certificate's name, else an address. Deliberately absent: who the caller is, and whether it may call at all; the
-//! bucket is asked first, so that guessing tokens is slow.
+//! certificate's name, else an address. Deliberately absent: who the caller is, and whether it may call at all. That no
+//! token is guessed is due to its length ([`super::TOKEN_CHARS_MIN`]); the bucket bounds what attempts cost.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +25,7 @@ pub struct RateLimit {
 }
 
 impl Default for RateLimit {
-    /// Enough for a tool that imports keystores one by one, and hopeless for guessing a token.
+    /// Enough for a tool that imports keystores one by one.
     fn default() -> Self {
         Self { burst: 100, per_second: 10 }
     }
