@@ -176,16 +176,13 @@ impl Shared {
         }
     }
 
-    /// A few lines per second, whatever happens.
+    /// A few lines per second, whatever happens. A path that does not exist here is the caller's slip and told to it.
     fn complain(&self, denied: &Denied) {
-        if !self.complaints.may_write(Instant::now()) {
-            return;
-        }
-        match self.complaints.take_suppressed() {
-            0 => tracing::warn!(reason = %denied, status = denied.status().as_u16(), "not answered by a node"),
-            unsaid => {
-                tracing::warn!(reason = %denied, status = denied.status().as_u16(), unsaid, "not answered by a node");
-            }
+        if matches!(denied, Denied::Surface(Refusal::NoSuchPath | Refusal::Method(_))) {
+            tracing::debug!(reason = %denied, "not passed");
+        } else if self.complaints.may_write(Instant::now()) {
+            let (status, unsaid) = (denied.status().as_u16(), self.complaints.take_suppressed());
+            tracing::warn!(reason = %denied, status, unsaid, "not answered by a node");
         }
     }
 }

@@ -126,3 +126,19 @@ async fn metrics_tell_of_requests_and_nodes() {
         assert!(text.contains(&line), "{line} is missing in {text}");
     }
 }
+
+/// More than may be asked twice at one time: nobody waits for ever, and nobody is forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_gets_past_a_frozen_node() {
+    const BURST: usize = 200;
+    let world = World::new();
+    let frozen = FakeNode::start(&world, Manner::Frozen).await;
+    let well = FakeNode::start(&world, SIGNED).await;
+    let sidecar = world.sidecar(&[&frozen, &well]).await;
+    let burst: Vec<_> = (0..BURST).map(|_| world.send_later(&sidecar)).collect();
+    for answer in burst {
+        assert!(is_signed(&answer.await.unwrap()));
+    }
+    assert_eq!(well.count(), BURST, "each was signed once");
+    assert!(frozen.count() > 0);
+}
