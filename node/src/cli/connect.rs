@@ -57,7 +57,8 @@ pub struct ConnectArgs {
 }
 
 const EXAMPLES: &str = "Examples:
-  consigner connect --endpoint https://n1:9000,https://n2:9000,https://n3:9000 --ca ca.pem --cert vc.pem --key vc-key.pem
+  consigner connect --endpoint https://n1:9000,https://n2:9000,https://n3:9000 \\
+    --ca ca.pem --cert vc.pem --key vc-key.pem
   consigner connect --dir ./consigner-dev
   consigner connect --listen unix:/run/consigner/connect.sock --dir ./consigner-dev
 

@@ -224,7 +224,8 @@ impl Sidecar {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, then drains; reads certificates again on SIGHUP. `announce` is called once it serves.
+/// Serves until SIGTERM or SIGINT, then drains; reads certificates again on SIGHUP. `announce` is called once it
+/// serves.
 ///
 /// # Errors
 /// See [`ConnectError`].

@@ -5,9 +5,9 @@
 //!          403/404/405  503    413/408   503     (a node's, unchanged)
 //! ```
 //!
-//! In: requests of a door. Out: answers. Of a request pass method, path, body, `Accept` and `Content-Type`; of an answer
-//! status, body and the headers of [`PASSED_BACK`]. Deliberately absent: whom to ask (`dispatch`), sockets (`gate`,
-//! `unix`).
+//! In: requests of a door. Out: answers. Of a request pass method, path, body, `Accept` and `Content-Type`; of an
+//! answer status, body and the headers of [`PASSED_BACK`]. Deliberately absent: whom to ask (`dispatch`), sockets
+//! (`gate`, `unix`).
 
 use super::dispatch::{Dispatcher, Ending, Request};
 use super::surface::{self, Patience, Refusal};

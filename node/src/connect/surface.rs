@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn foreign_hosts_and_web_pages_do_not_pass() {
-        let cases: &[(&[(&str, &str)], Result<(), Refusal>)] = &[
+        type Case<'c> = (&'c [(&'c str, &'c str)], Result<(), Refusal>);
+        let cases: &[Case<'_>] = &[
             (&[("host", "127.0.0.1:9900")], Ok(())),
             (&[("host", "LOCALHOST")], Ok(())),
             // What Node's fetch sends (Lodestar).
