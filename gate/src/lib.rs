@@ -6,9 +6,9 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`tls`] | certificates and keys from PEM files, TLS configurations without session resumption, hot reload |
+//! | [`tls`] | certificates and keys from PEM files, TLS configurations without session resumption, revocation, hot reload |
 //! | [`peer`] | who is at the other end, as the TLS handshake proved it |
-//! | [`door`] | the accept loop: handshake deadline, caps, idle and slow connections, graceful shutdown |
+//! | [`door`] | the accept loop: addresses, PROXY headers, handshake deadline, caps, idle and slow connections, shutdown |
 //! | [`channel`] | one HTTP/2 connection to one other node |
 //! | [`client`] | an HTTPS client for the command line, the bench and tests |
 //! | [`host`] | the Host header allowlist, as a pure function |
@@ -27,7 +27,10 @@ pub mod tls;
 pub use causes::with_causes;
 pub use channel::{ChannelError, PeerChannel};
 pub use client::{ClientError, HttpsClient, Response};
-pub use door::{Admit, Door, DoorConfig, DoorCounters, DoorError, DoorLimits, LogBudget};
+pub use door::{
+    AddressRules, Admit, Balancers, Door, DoorConfig, DoorCounters, DoorError, DoorLimits, IpAllowlist,
+    IpAllowlistError, LogBudget, OnRefusal, Refusal, RefusalKind,
+};
 pub use host::{HostAllowlist, HostAllowlistError};
 pub use peer::{Peer, PeerCertificate};
 pub use tls::{ClientTls, ReloadableClientTls, ReloadableTls, ServerTls, TlsError, TlsReload, TlsWatcher};

@@ -19,12 +19,13 @@ use tokio_rustls::server::TlsStream;
 use tower::{Service, ServiceExt as _};
 
 use super::counting::{InFlight, Tracked, Watched};
-use super::handshake::{Refused, first_byte, shake_hands};
+use super::handshake::{Refused, RefusedAs, first_byte, shake_hands};
 use super::limits::DoorLimits;
 use super::lobby::Place;
+use super::refusal::described;
 use super::standing::Standing;
 use super::supervision::{Activity, Verdict, Watch};
-use super::{Gatekeeper, Shutdown};
+use super::{Gatekeeper, Shutdown, proxy};
 use crate::causes::with_causes;
 use crate::peer::Peer;
 
@@ -36,7 +37,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub(super) async fn serve<S, B>(
     keeper: Arc<Gatekeeper>,
     stream: TcpStream,
-    addr: SocketAddr,
+    mut addr: SocketAddr,
     place: Place,
     service: S,
     shutdown: Shutdown,
@@ -51,7 +52,7 @@ pub(super) async fn serve<S, B>(
     let _gone = stream.set_nodelay(true);
     let entered = tokio::select! {
         () = shutdown.begun.cancelled() => return,
-        entered = keeper.let_in(stream, addr, place) => entered,
+        entered = keeper.let_in(stream, &mut addr, place) => entered,
     };
     match entered {
         Err(refused) => keeper.refused(addr, &refused),
@@ -212,20 +213,26 @@ fn is_expired(peer: &Peer) -> bool {
 }
 
 impl Gatekeeper {
-    /// From accept to an open connection. Each step takes its place only when the step before is over.
-    async fn let_in(&self, stream: TcpStream, addr: SocketAddr, waiting: Place) -> Result<Entered, Refused> {
+    /// From accept to an open connection. Each step takes its place only when the step before is over. `addr` becomes
+    /// that of the client once a balancer named it.
+    async fn let_in(&self, mut stream: TcpStream, addr: &mut SocketAddr, waiting: Place) -> Result<Entered, Refused> {
         let DoorLimits { first_byte_timeout, handshake_timeout, .. } = self.limits;
         let until = tokio::time::Instant::now() + handshake_timeout;
-        tokio::select! {
-            spoken = first_byte(&stream, first_byte_timeout.min(handshake_timeout)) => spoken?,
+        let arriving = async {
+            let standing = self.arrive(&mut stream, addr).await?;
+            first_byte(&stream, first_byte_timeout.min(handshake_timeout)).await?;
+            Ok(standing)
+        };
+        let mut standing = tokio::select! {
+            arrived = arriving => arrived?,
             () = waiting.evicted() => return Err(Refused::crowded("silent, and others waited")),
-        }
+        };
+        let addr = *addr;
         waiting.has_spoken();
         let Some(tls) = &self.tls else {
             let peer = Peer { addr, certificate: None };
             self.admit(&peer)?;
-            let (cap, standing) = (self.caps.connection()?, Standing::plain());
-            return Ok(Entered { io: Transport::Plain(stream), peer, cap, standing });
+            return Ok(Entered { io: Transport::Plain(stream), peer, cap: self.caps.connection()?, standing });
         };
         let shaking = tokio::select! {
             shaking = self.caps.shaking.enter(addr.ip()) => shaking,
@@ -240,30 +247,40 @@ impl Gatekeeper {
         };
         self.admit(&peer)?;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-        let standing = Standing::proved(tls.clone(), renewals, chain);
+        standing.prove(tls.clone(), renewals, chain);
         Ok(Entered { io: Transport::Tls(Box::new(stream)), peer, cap: self.caps.connection()?, standing })
+    }
+
+    /// Whether a connection from there is looked at at all. A balancer's are: it is its client who counts.
+    pub(super) fn may_knock(&self, addr: SocketAddr) -> Result<(), Refused> {
+        if self.is_balancer(addr) { Ok(()) } else { self.check_address(addr) }
+    }
+
+    /// Finds out who calls, and that it may from there.
+    async fn arrive(&self, stream: &mut TcpStream, addr: &mut SocketAddr) -> Result<Standing, Refused> {
+        // Taken before the check, so that no change after it is missed.
+        let changes = self.addresses.as_ref().map(|rules| (rules.clone(), rules.changes()));
+        if self.is_balancer(*addr) {
+            let timeout = proxy::HEADER_TIMEOUT.min(self.limits.handshake_timeout);
+            *addr = proxy::client_of(stream, *addr, timeout).await?;
+        }
+        self.check_address(*addr)?;
+        Ok(Standing::at(addr.ip(), changes))
+    }
+
+    fn is_balancer(&self, addr: SocketAddr) -> bool {
+        self.balancers.as_ref().is_some_and(|balancers| balancers.contains(addr.ip()))
+    }
+
+    fn check_address(&self, addr: SocketAddr) -> Result<(), Refused> {
+        if self.addresses.as_ref().is_none_or(|rules| rules.allows(addr.ip())) {
+            return Ok(());
+        }
+        Err(Refused { kind: RefusedAs::Address, ..Refused::because("address not allowed") })
     }
 
     fn admit(&self, peer: &Peer) -> Result<(), Refused> {
         let Some(admit) = &self.admit else { return Ok(()) };
         admit(peer).map_err(|reason| Refused { certificate: described(peer), ..Refused::because(reason) })
     }
-
-    /// Counts and logs a connection that is cut because its caller would not be let in any more. What is in flight on
-    /// it gets no answer.
-    fn expelled(&self, peer: &Peer, reason: String) -> String {
-        self.counters.expelled.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("consigner_door_expelled_total", "door" => self.name.clone()).increment(1);
-        if self.refusals.may_write(Instant::now()) {
-            let certificate = described(peer);
-            let certificate = certificate.as_deref().unwrap_or("none");
-            tracing::warn!(door = %self.name, peer = %peer.addr, reason, certificate, "connection cut");
-        }
-        reason
-    }
-}
-
-fn described(peer: &Peer) -> Option<String> {
-    let fingerprint = peer.certificate.as_ref().map(|certificate| hex::encode(certificate.fingerprint_sha256));
-    fingerprint.map(|hex| format!("{} sha256:{hex}", peer.name()))
 }

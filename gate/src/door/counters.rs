@@ -12,6 +12,7 @@ pub struct DoorCounters {
     pub(super) cut: AtomicU64,
     pub(super) accept_errors: AtomicU64,
     pub(super) expelled: AtomicU64,
+    pub(super) address_refused: AtomicU64,
     closed: AtomicU64,
 }
 
@@ -41,8 +42,13 @@ impl DoorCounters {
         self.accept_errors.load(Ordering::Relaxed)
     }
 
-    /// Open connections cut because their caller would not be let in any more: its certificate was revoked, or its CA
-    /// or its pin was removed.
+    /// Connections closed because of the caller's address, before any byte was read or right after a PROXY header.
+    pub fn address_refused(&self) -> u64 {
+        self.address_refused.load(Ordering::Relaxed)
+    }
+
+    /// Open connections cut because their caller would not be let in any more: its certificate was revoked, its CA or its
+    /// pin was removed, or its address is no longer allowed.
     pub fn expelled(&self) -> u64 {
         self.expelled.load(Ordering::Relaxed)
     }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::proxy;
 use crate::peer::{self, Peer, PeerCertificate};
 use crate::tls::verifier::noting_the_leaf;
 use crate::tls::{ClientAuth, ReloadableTls};
@@ -42,6 +43,8 @@ pub(super) enum RefusedAs {
     Probe,
     /// There was no room for it, whoever it was.
     Crowded,
+    /// Nobody is let in from where it is.
+    Address,
     /// It did not prove that it may come in.
     Unproved,
 }
@@ -58,11 +61,15 @@ impl Refused {
 
 /// Waits for the caller's first byte, which stays unread, for as long as `timeout`.
 pub(super) async fn first_byte(stream: &TcpStream, timeout: Duration) -> Result<(), Refused> {
-    match tokio::time::timeout(timeout, stream.peek(&mut [0])).await {
+    let mut first = [0];
+    match tokio::time::timeout(timeout, stream.peek(&mut first)).await {
         Err(_elapsed) => Err(Refused::because(format!("no byte within {timeout:?}"))),
         // Closed, or reset as load balancers end their TCP health checks.
         Ok(Ok(0) | Err(_)) => {
             Err(Refused { kind: RefusedAs::Probe, ..Refused::because("closed before the first byte") })
+        }
+        Ok(Ok(_)) if first == [proxy::FIRST_BYTE] => {
+            Err(Refused::because("a PROXY header where none belongs: not from a configured balancer, or a second one"))
         }
         Ok(Ok(_)) => Ok(()),
     }

@@ -1,30 +1,35 @@
 //! A listening socket and everything between `accept` and the first line of the program that knows what a request is.
 //!
 //! ```text
-//! accept -> first byte -> TLS handshake -> cap -> admit(peer) -> HTTP/1.1 or HTTP/2 -> service(request + Peer)
-//!        (room, deadline)  (room, deadline)   \
+//! accept -> address -> first byte -> TLS handshake -> cap -> admit(peer) -> HTTP/1.1 or HTTP/2 -> service(request + Peer)
+//!       (PROXY header)  (room, deadline)  (room, deadline)   \
 //!             \________ refused: closed, counted, one WARN line (at most 10 per second) ________/
 //! ```
 //!
 //! In: a `tower` service and a cancellation token. Out: requests whose extensions hold the [`Peer`]. Deliberately
-//! absent: body limits and request deadlines, which depend on the path and belong to `api`; IP allowlists.
+//! absent: body limits and request deadlines, which depend on the path and belong to `api`.
 
+mod addresses;
 mod connection;
 mod counters;
 mod counting;
 mod handshake;
 mod limits;
 mod lobby;
+mod proxy;
 mod quiet;
+mod refusal;
 mod standing;
 mod supervision;
 
+pub use addresses::{AddressRules, Balancers, IpAllowlist, IpAllowlistError};
 pub use counters::DoorCounters;
 pub use limits::{
     CONNECTIONS_MAX, DRAIN_TIMEOUT, DoorLimits, FIRST_BYTE_TIMEOUT, HANDSHAKE_GRACE, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX,
     HEAD_TIMEOUT, IDLE_TIMEOUT, STALL_TIMEOUT, WAITING_MAX,
 };
 pub use quiet::LogBudget;
+pub use refusal::{OnRefusal, Refusal, RefusalKind};
 
 use std::convert::Infallible;
 use std::io;
@@ -44,7 +49,7 @@ use tower::Service;
 use crate::peer::Peer;
 use crate::tls::ReloadableTls;
 use counters::Counted;
-use handshake::{Refused, RefusedAs};
+use handshake::Refused;
 use lobby::Lobby;
 
 /// After an accept error that is not the caller's fault (no descriptors left) the door waits this long: trying again
@@ -91,7 +96,7 @@ pub struct DoorError {
 pub struct Door {
     listener: TcpListener,
     addr: SocketAddr,
-    keeper: Arc<Gatekeeper>,
+    keeper: Gatekeeper,
 }
 
 /// What all connections of a door share.
@@ -99,6 +104,9 @@ struct Gatekeeper {
     name: String,
     tls: Option<Arc<ReloadableTls>>,
     admit: Option<Admit>,
+    addresses: Option<Arc<AddressRules>>,
+    balancers: Option<Balancers>,
+    on_refusal: Option<OnRefusal>,
     limits: DoorLimits,
     caps: Caps,
     counters: Arc<DoorCounters>,
@@ -130,8 +138,36 @@ impl Door {
         let counters = Arc::new(DoorCounters::default());
         let (refusals, overflow) = (LogBudget::new(now), LogBudget::new(now));
         let caps = Caps::new(&limits);
-        let keeper = Arc::new(Gatekeeper { name, tls, admit, limits, caps, counters, refusals, overflow });
+        let (addresses, balancers, on_refusal) = (None, None, None);
+        #[rustfmt::skip]
+        let keeper = Gatekeeper {
+            name, tls, admit, addresses, balancers, on_refusal, limits, caps, counters, refusals, overflow,
+        };
         Ok(Self { listener, addr, keeper })
+    }
+
+    /// Accepts connections from these addresses only; others are closed before a byte is read.
+    #[must_use]
+    pub fn with_addresses(mut self, addresses: Arc<AddressRules>) -> Self {
+        self.keeper.addresses = Some(addresses);
+        self
+    }
+
+    /// Requires a PROXY header (version 2) of each connection from these addresses, and takes the client in it for the
+    /// caller: for [`Peer::addr`], for the address rules, for the fair share of room. A balancer that connects for
+    /// itself must be an allowed address itself. Anybody else's header is refused.
+    #[must_use]
+    pub fn with_balancers(mut self, balancers: Balancers) -> Self {
+        self.keeper.balancers = Some(balancers);
+        self
+    }
+
+    /// Is told of every refusal, for the audit log. Called on the accepting thread and as often as callers wish: it
+    /// must neither block nor grow.
+    #[must_use]
+    pub fn on_refusal(mut self, tell: OnRefusal) -> Self {
+        self.keeper.on_refusal = Some(tell);
+        self
     }
 
     /// Where the door listens, with the port that was taken.
@@ -155,6 +191,7 @@ impl Door {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let Self { listener, keeper, .. } = self;
+        let keeper = Arc::new(keeper);
         let tasks = TaskTracker::new();
         let ends = Shutdown { begun: shutdown, cut: CancellationToken::new() };
         let mut report = tokio::time::interval(REPORT_INTERVAL);
@@ -171,6 +208,10 @@ impl Door {
             match accepted {
                 Ok((stream, addr)) => {
                     let counted = Counted::new(keeper.counters.clone());
+                    if let Err(refused) = keeper.may_knock(addr) {
+                        keeper.refused(addr, &refused);
+                        continue;
+                    }
                     // Without grace it does not wait.
                     let place = keeper.caps.waiting.enter(addr.ip()).await;
                     let serving = connection::serve(keeper.clone(), stream, addr, place, service.clone(), ends.clone());
@@ -222,30 +263,6 @@ impl Caps {
 }
 
 impl Gatekeeper {
-    fn refused(&self, addr: SocketAddr, refused: &Refused) {
-        let Refused { reason, certificate, kind } = refused;
-        let certificate = certificate.as_deref().unwrap_or("none");
-        match kind {
-            RefusedAs::Probe => {
-                tracing::debug!(door = %self.name, peer = %addr, reason, "connection closed by the caller");
-            }
-            RefusedAs::Crowded => {
-                self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
-                if self.overflow.may_write(Instant::now()) {
-                    let DoorLimits { connections_max, handshakes_max, waiting_max, .. } = self.limits;
-                    tracing::warn!(door = %self.name, peer = %addr, reason, certificate, connections_max,
-                        handshakes_max, waiting_max, "connection refused: the door is full");
-                }
-            }
-            RefusedAs::Unproved => {
-                self.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
-                if self.refusals.may_write(Instant::now()) {
-                    tracing::warn!(door = %self.name, peer = %addr, reason, certificate, "connection refused");
-                }
-            }
-        }
-    }
-
     fn report_suppressed(&self) {
         for (what, budget) in [("refused", &self.refusals), ("over the cap", &self.overflow)] {
             let count = budget.take_suppressed();

@@ -1,17 +1,21 @@
 //! Whether a connection that was let in may stay.
 //!
 //! Each connection waits here for news by itself, so that no register of all of them is needed: after a reload of the
-//! door's TLS files it verifies its own client's chain again.
+//! door's TLS files it verifies its own client's chain again, after a change of the address rules its own address.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
+use super::addresses::{AddressRules, IpAllowlist};
 use crate::tls::ReloadableTls;
 
 /// The grounds on which one connection stands.
 pub(super) struct Standing {
+    address: IpAddr,
+    rules: Option<(Arc<AddressRules>, watch::Receiver<IpAllowlist>)>,
     proof: Option<Proof>,
 }
 
@@ -24,37 +28,48 @@ struct Proof {
 }
 
 impl Standing {
-    /// For a connection without TLS.
-    pub(super) const fn plain() -> Self {
-        Self { proof: None }
+    /// For a caller at this address. The receiver was taken before the address was checked.
+    pub(super) const fn at(address: IpAddr, rules: Option<(Arc<AddressRules>, watch::Receiver<IpAllowlist>)>) -> Self {
+        Self { address, rules, proof: None }
     }
 
-    /// `renewals` was taken before the handshake began.
-    pub(super) const fn proved(
+    /// The caller has shaken hands. `renewals` was taken before the handshake began.
+    pub(super) fn prove(
+        &mut self,
         tls: Arc<ReloadableTls>,
         renewals: watch::Receiver<u64>,
         chain: Vec<CertificateDer<'static>>,
-    ) -> Self {
-        Self { proof: Some(Proof { tls, renewals, chain }) }
+    ) {
+        self.proof = Some(Proof { tls, renewals, chain });
     }
 
     /// Returns once the caller would not be let in any more, with the reason. May be dropped and called again.
     pub(super) async fn lost(&mut self) -> String {
-        match &mut self.proof {
-            Some(proof) => proof.lost().await,
-            None => std::future::pending().await,
+        let Self { address, rules, proof } = self;
+        loop {
+            tokio::select! {
+                () = news(rules.as_mut().map(|(_, changes)| changes)) => {
+                    if rules.as_ref().is_some_and(|(rules, _)| !rules.allows(*address)) {
+                        return "address no longer allowed".to_owned();
+                    }
+                }
+                () = news(proof.as_mut().map(|proof| &mut proof.renewals)) => {
+                    if let Some(Err(why)) = proof.as_ref().map(|proof| proof.tls.verify_again(&proof.chain)) {
+                        return format!("certificate no longer accepted: {why}");
+                    }
+                }
+            }
         }
     }
 }
 
-impl Proof {
-    async fn lost(&mut self) -> String {
-        while self.renewals.changed().await.is_ok() {
-            if let Err(why) = self.tls.verify_again(&self.chain) {
-                return format!("certificate no longer accepted: {why}");
-            }
-        }
-        // Not reached: the sender lives in `tls`, which is held here.
-        std::future::pending().await
+/// Returns when there is something new; never if nothing can be.
+async fn news<T>(receiver: Option<&mut watch::Receiver<T>>) {
+    if let Some(receiver) = receiver
+        && receiver.changed().await.is_ok()
+    {
+        return;
     }
+    // Without a receiver. An error cannot be: the sender lives in what the connection itself holds.
+    std::future::pending().await
 }

@@ -16,7 +16,9 @@ use super::known_clients::KnownClients;
 use super::protocol::provider;
 use super::trust::PinningVerifier;
 use super::verifier::RecordingVerifier;
-use super::{ClientAuth, ClientTls, DoorTls, OutgoingTls, ServerIdentity, ServerTls, StaleCrl, TlsError, crl, pem};
+use super::{
+    ClientAuth, ClientTls, DoorTls, OutgoingTls, ServerIdentity, ServerTls, StaleCrl, TlsError, crl, pem, pkcs12,
+};
 use crate::peer::PeerCertificate;
 
 /// What a door needs, all from one reading of its files.
@@ -110,6 +112,7 @@ struct Identity {
 fn identity(identity: &ServerIdentity, provider: &CryptoProvider) -> Result<Identity, TlsError> {
     let (key, path): (_, &Path) = match identity {
         ServerIdentity::Pem { cert, key } => (pem::certified_key(cert, key, provider)?, cert),
+        ServerIdentity::Pkcs12 { file, password_file } => (pkcs12::certified_key(file, password_file, provider)?, file),
     };
     let leaf = PeerCertificate::parse(key.end_entity_cert()?)
         .map_err(|reason| TlsError::BadCertificate { path: path.into(), reason: reason.to_string() })?;

@@ -107,6 +107,14 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
+    /// A PKCS#12 file or its password. Never says the password.
+    #[error("PKCS#12 file {} cannot be used: {reason}", path.display())]
+    Pkcs12 {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The file has no `BEGIN X509 CRL` section.
     #[error("no revocation list in {}", path.display())]
     NoCrl {

@@ -8,13 +8,15 @@
 //! The fingerprint names one certificate, so it needs no CA; common name and validity are checked beside it.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::{CertificateError, Error, OtherError};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest as _, Sha256};
-use std::sync::Arc;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
+use x509_parser::time::ASN1Time;
 
 use super::{TlsError, pem};
 
@@ -77,12 +79,13 @@ impl KnownClients {
         if !own.is_some_and(|own| same.any(|pinned| pinned.common_name.eq_ignore_ascii_case(own))) {
             return Err(unusable("listed under another common name"));
         }
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        if now > parsed.validity().not_after.timestamp() {
-            return Err(CertificateError::Expired.into());
+        let validity = parsed.validity();
+        let (not_before, not_after) = (unix(validity.not_before), unix(validity.not_after));
+        if now > not_after {
+            return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
         }
-        if now < parsed.validity().not_before.timestamp() {
-            return Err(CertificateError::NotValidYet.into());
+        if now < not_before {
+            return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
         }
         let usage = parsed.extended_key_usage().map_err(|_| CertificateError::BadEncoding)?;
         if usage.is_some_and(|usage| !usage.value.client_auth && !usage.value.any) {
@@ -104,6 +107,11 @@ impl Pinned {
             .map_err(|_| "the fingerprint is not SHA-256 (32 bytes)")?;
         Ok(Self { common_name: name.trim_end().to_owned(), fingerprint })
     }
+}
+
+/// Nothing was valid before 1970.
+fn unix(time: ASN1Time) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or_default()))
 }
 
 fn unusable(reason: &'static str) -> Error {

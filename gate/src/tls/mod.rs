@@ -18,6 +18,7 @@ mod expiry;
 mod known_clients;
 mod outgoing;
 mod pem;
+mod pkcs12;
 mod protocol;
 mod reload;
 mod settings;

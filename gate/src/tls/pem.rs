@@ -29,9 +29,19 @@ pub(super) struct Authorities {
 
 /// A certificate chain with its key, checked: they belong together and the leaf is valid now.
 pub(super) fn certified_key(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let chain = certificates(cert)?;
+    checked_key(cert, key, certificates(cert)?, private_key(key)?, provider)
+}
+
+/// The same of a chain and a key that were read already, from the files that an error should name.
+pub(super) fn checked_key(
+    cert: &Path,
+    key: &Path,
+    chain: Vec<CertificateDer<'static>>,
+    der: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
     check_leaf(cert, &chain)?;
-    CertifiedKey::from_der(chain, private_key(key)?, provider).map_err(|source| {
+    CertifiedKey::from_der(chain, der, provider).map_err(|source| {
         if matches!(source, rustls::Error::InconsistentKeys(_)) {
             return TlsError::KeyMismatch { cert: cert.into(), key: key.into() };
         }

@@ -35,6 +35,13 @@ pub enum ServerIdentity {
         /// Private key of the leaf.
         key: PathBuf,
     },
+    /// A PKCS#12 file with one key and its chain (Web3Signer's `--tls-keystore-file`).
+    Pkcs12 {
+        /// The key store.
+        file: PathBuf,
+        /// A file whose first line is its password.
+        password_file: PathBuf,
+    },
 }
 
 /// Which client certificates a door accepts.
@@ -111,6 +118,7 @@ impl DoorTls {
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = match &self.identity {
             ServerIdentity::Pem { cert, key } => vec![cert.clone(), key.clone()],
+            ServerIdentity::Pkcs12 { file, password_file } => vec![file.clone(), password_file.clone()],
         };
         files.extend(self.trust.ca().cloned());
         files.extend(self.trust.known_clients().cloned());

@@ -65,8 +65,17 @@ where
     F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
     R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
+    open_built(config, |door| door, service).await
+}
+
+/// Opens a door with more than its configuration says.
+pub async fn open_built<F, R>(config: DoorConfig, build: impl FnOnce(Door) -> Door, service: F) -> Open
+where
+    F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+    R: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
     let name = config.name.clone();
-    let door = Door::bind(config).await.unwrap();
+    let door = build(Door::bind(config).await.unwrap());
     let (addr, counters, shutdown) = (door.local_addr(), door.counters(), CancellationToken::new());
     let service = tower::service_fn(move |request| {
         let answer = service(request);
@@ -82,11 +91,12 @@ pub async fn open(config: DoorConfig) -> Open {
 }
 
 pub async fn echo(request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let peer = request.extensions().get::<Peer>().expect("every request carries its peer").name();
+    let peer = request.extensions().get::<Peer>().expect("every request carries its peer").clone();
     let (host, path) = (request.headers().get("host").cloned(), request.uri().path().to_owned());
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let mut response = Response::new(Full::new(body));
-    response.headers_mut().insert("peer", peer.parse().unwrap());
+    response.headers_mut().insert("peer", peer.name().parse().unwrap());
+    response.headers_mut().insert("address", peer.addr.to_string().parse().unwrap());
     response.headers_mut().insert("path", path.parse().unwrap());
     if let Some(host) = host {
         response.headers_mut().insert("host-seen", host);
@@ -114,7 +124,14 @@ pub async fn visit(
     addr: SocketAddr,
     config: Arc<ClientConfig>,
 ) -> io::Result<(String, Option<ProtocolVersion>, Option<HandshakeKind>)> {
-    let stream = TcpStream::connect(addr).await?;
+    visit_over(TcpStream::connect(addr).await?, config).await
+}
+
+/// The same over a connection that stands.
+pub async fn visit_over(
+    stream: TcpStream,
+    config: Arc<ClientConfig>,
+) -> io::Result<(String, Option<ProtocolVersion>, Option<HandshakeKind>)> {
     let name = ServerName::try_from("localhost").unwrap();
     let mut stream = TlsConnector::from(config).connect(name, stream).await?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;

@@ -63,6 +63,21 @@ impl Pki {
         identity
     }
 
+    /// Of no CA at all.
+    pub fn self_signed(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let identity = Identity {
+            cert: self.dir.path().join(format!("{name}-self.pem")),
+            key: self.dir.path().join(format!("{name}-self-key.pem")),
+        };
+        std::fs::write(&identity.cert, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&identity.key, key.serialize_pem()).unwrap();
+        identity
+    }
+
     /// With a serial number, by which it can be revoked.
     pub fn issue_numbered(&self, name: &str, serial: u64) -> Identity {
         self.issue_with(name, |params| params.serial_number = Some(serial.into()))
