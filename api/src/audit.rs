@@ -182,3 +182,29 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use consigner_gate::PeerCertificate;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_certificate_that_is_named_like_somebody_else_shows_what_it_is() {
+        let certificate = |name: &str| PeerCertificate {
+            common_name: Some(name.to_owned()),
+            dns_names: Vec::new(),
+            uris: Vec::new(),
+            fingerprint_sha256: [7; 32],
+            not_after_unix: i64::MAX,
+        };
+        let addr = "127.0.0.1:5555".parse().unwrap();
+        let by = |name: &str| Actor::peer(&Peer { addr, certificate: Some(Arc::new(certificate(name))) });
+        let (node, token) = (Actor::node(), Actor::peer(&Peer { addr, certificate: None }));
+        for (actor, namesake, proof) in [(&node, by("node"), "node"), (&token, by("token"), "token")] {
+            assert_eq!(actor.identity, namesake.identity);
+            assert_eq!((actor.proof.name(), namesake.proof.name()), (proof, "certificate"));
+        }
+    }
+}

@@ -111,7 +111,8 @@ async fn every_action_is_a_line_and_no_line_holds_a_secret() {
         let imported = line(&["operation=\"key_import\"", "outcome=\"done\"", key]);
         let deleted = line(&["operation=\"key_delete\"", "outcome=\"done\"", key]);
         for line in [imported, deleted] {
-            assert!(line.contains("identity=\"admin\"") && line.contains("address=127.0.0.1:5555"), "{line}");
+            let who = "identity=\"admin\" proof=\"certificate\" address=127.0.0.1:5555";
+            assert!(line.contains(who), "{line}");
         }
     }
     line(&["operation=\"key_import\"", "outcome=\"failed\"", "wrong password"]);

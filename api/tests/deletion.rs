@@ -7,6 +7,7 @@ mod support;
 use consigner_keys::development::interop_secret;
 use consigner_rules::PublicKey;
 use futures::future::join_all;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -98,4 +99,28 @@ async fn nothing_is_signed_after_the_acknowledgement_and_all_before_is_in_the_ex
         let answer = post_keys(KEYSTORES, &again).through(&nodes[(round + 1) % 3].manager()).await;
         assert_eq!(statuses(&answer.json()), ["imported"], "{}", answer.body);
     }
+}
+
+// In one thread: the recorder of metrics is that thread's.
+#[tokio::test]
+async fn a_deletion_ends_and_is_audited_although_its_client_hung_up() {
+    let (network, root) = mainnet();
+    let secret = interop_secret(0);
+    let key = secret.public_key();
+    let node = Node::with_keys(network, root, &[secret]).await;
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let (exported, _guard) = (recorder.handle(), metrics::set_default_local_recorder(&recorder));
+    let manager = node.manager();
+    let mut call = Box::pin(delete_keys(KEYSTORES, &[key]).through(&manager));
+    assert!(futures::poll!(&mut call).is_pending(), "it has begun");
+    drop(call);
+    let audited = "consigner_audit_events_total{operation=\"key_delete\",outcome=\"done\"} 1";
+    let deadline = tokio::time::Instant::now() + LONG;
+    while !exported.render().lines().any(|line| line == audited) {
+        assert!(tokio::time::Instant::now() < deadline, "nothing was audited: {}", exported.render());
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(!node.app.keyring.contains(&key));
+    let again = delete_keys(KEYSTORES, &[key]).through(&manager).await;
+    assert_eq!((again.status, statuses(&again.json())), (200, vec!["not_found"]), "{}", again.body);
 }

@@ -330,3 +330,26 @@ async fn a_deletion_waits_for_a_node_out_of_contact_and_never_guesses_without_a_
     assert_eq!(answer.status, 503, "{}", answer.body);
     assert!(answer.json()["message"].is_string(), "{}", answer.body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_of_any_length_costs_no_memory() {
+    let (node, _) = empty().await;
+    let (longest, longer) = ("x".repeat(4096), "x".repeat(4097));
+    let keystores: Vec<String> = secrets(2).iter().map(|secret| keystore(secret, &longest)).collect();
+    let answer = import(&node.manager(), &json!({"keystores": keystores, "passwords": [longer, longest]})).await;
+    let told = answer.json();
+    assert_eq!(statuses(&told), ["error", "imported"], "{told}");
+    assert_eq!(told["data"][0]["message"], "password longer than 4096 bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_says_what_this_node_could_not_open() {
+    let (node, _) = empty().await;
+    let secrets = secrets(2);
+    node.import_damaged(&secrets[0]).await;
+    let told = import(&node.manager(), &import_of(&secrets, None)).await.json();
+    assert_eq!(statuses(&told), ["duplicate", "imported"], "{told}");
+    let message = told["data"][0]["message"].as_str().expect("why it is not open");
+    assert!(message.contains("this node has not opened it") && message.contains("altered"), "{message}");
+    assert_eq!(told["data"][1], json!({"status": "imported"}));
+}

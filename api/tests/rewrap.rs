@@ -4,12 +4,16 @@
 
 mod support;
 
-use consigner_keys::SecretKey;
 use consigner_keys::development::interop_secret;
+use consigner_keys::sealing::UnwrapError;
+use consigner_keys::{LocalSealer, PlainDataKey, Sealer, SealerError, SecretKey};
+use consigner_rules::command::DataKey;
+use consigner_rules::primitives::ClusterId;
 use consigner_rules::{PublicKey, Root};
+use futures::future::{BoxFuture, ready};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use support::keystores::{history, statuses};
 use support::messages::{EPOCH, attestation, mainnet, randao};
 use support::{Answer, Node, Site, get, post, sign_path};
@@ -184,4 +188,72 @@ async fn what_cannot_be_moved_to_is_refused() {
     assert_eq!(answer.status, 400, "{}", answer.body);
     assert!(answer.error().contains("only local"), "{}", answer.body);
     assert_eq!(call(&node, REMOVE, &json!({"ids": ["zz"]})).await.status, 400);
+    let ids = |count: u8| (0..count).map(|number| hex::encode([number; 16])).collect::<Vec<_>>();
+    let answer = call(&node, REMOVE, &json!({"ids": ids(17)})).await;
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert!(answer.error().contains("more than 16"), "{}", answer.body);
+    let each_twice = [ids(16), ids(16)].concat();
+    assert_eq!(statuses(&done(&node, REMOVE, &json!({"ids": each_twice})).await), ["not_found"; 16]);
+}
+
+/// A sealer elsewhere: its master key changes between any two questions, and from the third on nobody answers.
+struct Elsewhere {
+    inner: LocalSealer,
+    asked: AtomicU64,
+}
+
+impl Sealer for Elsewhere {
+    fn kind(&self) -> &'static str {
+        "vault-transit"
+    }
+
+    fn master(&self) -> String {
+        format!("key {}", self.asked.load(Ordering::SeqCst).min(2))
+    }
+
+    fn is_current(&self, data_key: &DataKey) -> bool {
+        self.inner.is_current(data_key)
+    }
+
+    fn refresh<'a>(&'a self, cluster_id: &'a ClusterId) -> BoxFuture<'a, Result<(), SealerError>> {
+        assert_eq!(*cluster_id, support::CLUSTER_ID);
+        let is_away = self.asked.fetch_add(1, Ordering::SeqCst) >= 2;
+        let away = SealerError::Record(UnwrapError::Length { data_key: [0; 16], got: 1 });
+        Box::pin(ready(if is_away { Err(away) } else { Ok(()) }))
+    }
+
+    fn generate<'a>(
+        &'a self,
+        cluster_id: &'a ClusterId,
+    ) -> BoxFuture<'a, Result<(DataKey, PlainDataKey), SealerError>> {
+        self.inner.generate(cluster_id)
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        data_key: &'a DataKey,
+        cluster_id: &'a ClusterId,
+    ) -> BoxFuture<'a, Result<PlainDataKey, SealerError>> {
+        self.inner.unwrap(data_key, cluster_id)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealer_is_asked_for_its_master_key_before_anybody_decides() {
+    let dir = tempfile::tempdir().unwrap();
+    let key_file = dir.path().join("elsewhere.key");
+    LocalSealer::create_key_file(&key_file).unwrap();
+    let elsewhere = Elsewhere { inner: LocalSealer::from_key_file(&key_file).unwrap(), asked: AtomicU64::new(0) };
+    let (network, root) = mainnet();
+    let node = Site::with_other_sealer(network, root, Arc::new(elsewhere)).node(support::NODE).await;
+    node.initialise(&[&node]).await;
+    node.until_ready().await;
+    let sealer = async || seen(&node, DATA_KEYS).await["sealers"][1].clone();
+    assert_eq!(sealer().await, json!({"kind": "vault-transit", "master": "key 1", "error": null}));
+    done(&node, DATA_KEYS, &json!({})).await;
+    let told = sealer().await;
+    assert_eq!((&told["kind"], &told["master"]), (&json!("vault-transit"), &json!("key 2")), "{told}");
+    assert!(told["error"].as_str().unwrap().contains("1 wrapped bytes"), "{told}");
+    // That one does not say which of its keys is current is no reason not to seal by another.
+    done(&node, DATA_KEYS, &json!({"sealer": "local"})).await;
 }

@@ -16,20 +16,42 @@ use crate::offload::to_its_end;
 use crate::secrets::understand;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use consigner_keys::sealing::LOCAL_SEALER;
 use consigner_raft::Cluster;
 use consigner_rules::command::Rejection;
 use consigner_rules::{Command, Outcome};
+use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Data keys that one call removes, each named once: for each the state machine looks through all keys, and nobody signs
 /// meanwhile. There are a handful in a cluster.
 const REMOVED_MAX: usize = 16;
 
+/// For the question which master key is current: a service that is well answers it in milliseconds.
+const REFRESH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Asks the sealers whose master key lies elsewhere which one is current: an alias may have been moved, a key rotated.
+/// Why it is not known, by kind; what was known before counts on then.
+async fn refresh(app: &App) -> BTreeMap<&'static str, String> {
+    let elsewhere = app.custody.sealers().iter().filter(|sealer| sealer.kind() != LOCAL_SEALER);
+    let asked = elsewhere.map(|sealer| async move {
+        let why = match tokio::time::timeout(REFRESH_DEADLINE, sealer.refresh(&app.identity.cluster_id)).await {
+            Ok(Ok(())) => return None,
+            Ok(Err(why)) => with_causes(&why),
+            Err(_late) => format!("no answer within {} s", REFRESH_DEADLINE.as_secs()),
+        };
+        Some((sealer.kind(), why))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
 pub(crate) async fn list(State(shared): State<Arc<Shared>>, _admin: Admin) -> Result<Response, ApiError> {
     let app = &shared.app;
+    let unknown = refresh(app).await;
     app.cluster.barrier(BARRIER_DEADLINE).await?;
     let mut keys: BTreeMap<[u8; 16], u64> = BTreeMap::new();
     app.cluster.read(|state| {
@@ -56,8 +78,13 @@ pub(crate) async fn list(State(shared): State<Arc<Shared>>, _admin: Admin) -> Re
         })
         .collect();
     let sealers = app.custody.sealers();
-    let configured: Vec<Value> =
-        sealers.iter().map(|sealer| json!({"kind": sealer.kind(), "master": sealer.master()})).collect();
+    let configured: Vec<Value> = sealers
+        .iter()
+        .map(|sealer| {
+            let kind = sealer.kind();
+            json!({"kind": kind, "master": sealer.master(), "error": unknown.get(kind)})
+        })
+        .collect();
     Ok(Json(json!({"in_use": sealers.in_use().kind(), "sealers": configured, "data": data})).into_response())
 }
 
@@ -85,6 +112,9 @@ pub(crate) async fn make(
     let app = Arc::clone(app);
     let id = to_its_end(async move {
         let _turn = turn;
+        for (kind, why) in refresh(&app).await {
+            tracing::warn!(sealer = kind, why, "a sealer does not say which of its master keys is current");
+        }
         add(&app, &admin.actor, asked.sealer.as_deref()).await
     });
     Ok(Json(json!({"id": hex::encode(id.await?)})).into_response())

@@ -12,7 +12,7 @@ use axum::body::Body;
 use consigner_api::{App, ClientPolicy, FollowerRequests, Limits, router};
 use consigner_gate::tls::{ALPN_PEER, client_config};
 use consigner_gate::{Door, DoorConfig, DoorLimits, HostAllowlist, Peer, PeerCertificate};
-use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions, LocalSealer, Sealers, SecretKey, seal};
+use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions, LocalSealer, Sealer, Sealers, SecretKey, seal};
 use consigner_raft::{Cluster, ClusterOptions, KeyFeed, Member, Timing};
 use consigner_rules::command::{ClusterIdentity, DataKey};
 use consigner_rules::primitives::ClusterId;
@@ -174,6 +174,14 @@ impl Site {
         let sealer = Arc::new(local_sealer(&dir, "old.key"));
         let old = LocalSealer::from_key_file(&dir.path().join("old.key")).unwrap();
         let sealers = Sealers::new(Arc::new(local_sealer(&dir, "new.key").with_previous(old)), Vec::new());
+        Arc::new(Self { pki: Pki::new(), network: Arc::new(network), root, sealer, sealers, dir })
+    }
+
+    /// A site whose nodes have another sealer beside the one in use.
+    pub fn with_other_sealer(network: Network, root: Root, other: Arc<dyn Sealer>) -> Arc<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let sealer = Arc::new(local_sealer(&dir, "sealing.key"));
+        let sealers = Sealers::new(sealer.clone(), vec![other]);
         Arc::new(Self { pki: Pki::new(), network: Arc::new(network), root, sealer, sealers, dir })
     }
 
