@@ -49,7 +49,8 @@ use tokio_util::sync::CancellationToken;
 /// Nimbus gives up after 3 s in all.
 pub const DEADLINE: Duration = Duration::from_millis(2_800);
 
-/// A signature takes a few milliseconds, and an election about 100 ms: who is silent for so long is frozen or cut off.
+/// A signature takes a few milliseconds. Who is silent for so long is frozen, cut off, or waits for an election; then the
+/// second one costs nothing, because both wait for the same leader.
 pub const TRY_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Beyond a request's own deadline, for its answer to be written at a stop.

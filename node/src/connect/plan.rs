@@ -20,7 +20,7 @@ const TRIES_AT_ONCE_MAX: usize = 3;
 /// A redirect to a leader takes one hop, two during an election; and each round may begin anew.
 const HOPS_MAX: usize = 8;
 
-/// After every node refused: an election takes about 100 ms.
+/// After every node refused: nodes hold a request through most of an election, so the next round may well succeed.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 
 /// The pause doubles up to here.
