@@ -7,10 +7,10 @@
 use super::history_turn;
 use crate::admission::{Admin, BodyRules, read_body};
 use crate::app::Shared;
-use crate::audit;
+use crate::audit::{self, Actor};
 use crate::error::{ApiError, with_causes};
 use crate::json::Json;
-use crate::offload::compute;
+use crate::offload::{compute, to_its_end};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_raft::{Cluster, ProposeError};
@@ -53,21 +53,35 @@ pub(crate) async fn post(
     admin: Admin,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let _turn = history_turn(&shared)?;
+    let turn = history_turn(&shared)?;
     let cluster = &shared.app.cluster;
     let root = cluster.read(|state| state.identity().map(|identity| identity.genesis_validators_root));
     let root = root.ok_or_else(|| ApiError::Conflict("the cluster is not initialised yet".to_owned()))?;
     let body = read_body(request, BODY, None).await?;
     let (histories, reports) = compute(move || understand(&body, &root)).await??;
+    let lines = to_its_end(async move {
+        let _turn = turn;
+        merge_all(&shared.app.cluster, &admin.actor, histories, &reports).await
+    });
+    Ok(Json(serde_json::json!({ "data": lines.await? })).into_response())
+}
+
+/// One line per validator of the file.
+async fn merge_all(
+    cluster: &Cluster,
+    actor: &Actor,
+    histories: Vec<HistoryImport>,
+    reports: &[ValidatorReport],
+) -> Result<Vec<Line>, ApiError> {
     let mut results = merge(cluster, histories).await?;
     let lines: Vec<Line> = reports.iter().map(|report| line(report, results.remove(&report.public_key))).collect();
     let count = |status| lines.iter().filter(|line| line.status == status).count();
     let (merged, unchanged, failed) = (count(Status::Merged), count(Status::Unchanged), count(Status::Error));
-    let (actor, operation) = (&admin.actor, audit::Operation::HistoryImport);
+    let operation = audit::Operation::HistoryImport;
     let outcome = if failed > 0 { audit::Outcome::Failed } else { audit::Outcome::Done };
     let reason = &format!("merged {merged}, unchanged {unchanged}, failed {failed}");
     audit::record(&audit::Event { actor, operation, key: None, outcome, reason });
-    Ok(Json(serde_json::json!({ "data": lines })).into_response())
+    Ok(lines)
 }
 
 fn understand(text: &[u8], root: &Root) -> Result<(Vec<HistoryImport>, Vec<ValidatorReport>), InterchangeError> {
