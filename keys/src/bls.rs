@@ -37,7 +37,7 @@ pub enum BadSecret {
 
 /// A validator's secret key: erased when dropped, never shown, never copied.
 ///
-/// Outside this crate it can be sealed and asked for its public key, nothing else.
+/// Outside this crate it can be sealed, asked for its public key, and taken out by [`Self::expose_hex`], nothing else.
 pub struct SecretKey(blst_scalar);
 
 impl SecretKey {
@@ -76,6 +76,22 @@ impl SecretKey {
         let mut bytes = Zeroizing::new(self.0.b);
         bytes.reverse();
         bytes
+    }
+
+    /// The secret as text: `0x` and 64 hexadecimal digits, as the importing call of the administrators' API takes it.
+    ///
+    /// For an operator's command alone, which hands a key that it has just decrypted or made to a cluster, inside of
+    /// mutual TLS. A node never calls it: what a node holds leaves it only sealed.
+    #[must_use]
+    pub fn expose_hex(&self) -> Zeroizing<String> {
+        let mut digits = Zeroizing::new([0_u8; 64]);
+        // 32 bytes are 64 digits.
+        let _fits = hex::encode_to_slice(self.to_bytes().as_slice(), digits.as_mut_slice());
+        // Reserved at once: a growing text would leave copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(66));
+        text.push_str("0x");
+        text.push_str(std::str::from_utf8(digits.as_slice()).unwrap_or_default());
+        text
     }
 
     /// The secret as the keyring stores it, 32 bytes little-endian.

@@ -28,6 +28,15 @@ fn signs_the_official_vectors() {
 }
 
 #[test]
+fn the_text_of_a_secret_is_that_secret() {
+    for secret in [interop_secret(0), interop_secret(7)] {
+        let text = secret.expose_hex();
+        assert!(text.len() == 66 && text.capacity() == 66 && text.starts_with("0x"));
+        assert_eq!(text.parse::<SecretKey>().unwrap().public_key(), secret.public_key());
+    }
+}
+
+#[test]
 fn verifies_the_official_vectors() {
     let Some(cases) = load("bls/verify") else { return };
     for (name, case) in cases {
