@@ -3,17 +3,16 @@
 //! In: secrets, names, ids. Out: what the cluster did with each. A body with secrets is erased when it was sent.
 //! Deliberately absent: waiting and repeating; the commands decide that.
 
-use super::{CallError, ClusterClient, LOOK, OPERATE};
+use super::{Answer, CallError, ClusterClient, LOOK, OPERATE};
 use bytes::Bytes;
 use consigner_keys::SecretKey;
-use consigner_keys::keystore::{Kdf, Keystore, KeystoreError, Password};
 use consigner_rules::PublicKey;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use zeroize::Zeroizing;
 
 const KEYS: &str = "/admin/v1/keys";
-const KEYSTORES: &str = "/eth/v1/keystores";
+const IMPORT: &str = "/admin/v1/keys/import";
 const DELETE: &str = "/admin/v1/keys/delete";
 const DATA_KEYS: &str = "/admin/v1/keys/data-keys";
 const REMOVE_DATA_KEYS: &str = "/admin/v1/keys/data-keys/remove";
@@ -79,6 +78,9 @@ pub struct SealerEntry {
     pub kind: String,
     /// Its master key, for people.
     pub master: String,
+    /// Why it cannot be asked which master key is current; then nobody knows what is wrapped under that.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
 /// A data key as one node sees it.
@@ -139,8 +141,8 @@ pub async fn list(client: &ClusterClient) -> Result<Vec<KeyEntry>, CallError> {
 
 /// Imports secrets, each with what `history` (EIP-3076, as text) says of it; an answer per secret, in order.
 ///
-/// A secret leaves `keys` only encrypted, so each travels as a keystore under a password of this one call, inside of
-/// TLS: through the key manager API, which must be served on the API port.
+/// The secrets travel in the clear inside of mutual TLS: a password of this one call beside them would hide nothing. The
+/// administrators' API takes them whether or not, and wherever, the key manager API is served.
 ///
 /// # Errors
 /// See [`CallError`]; then nobody knows which were imported, and the same call may be repeated.
@@ -149,50 +151,39 @@ pub async fn import(
     secrets: &[&SecretKey],
     history: Option<&str>,
 ) -> Result<Vec<KeyStatus>, CallError> {
-    let sent = import_body(secrets, history).map_err(CallError::Keystore)?;
-    let answer = client.post_json(KEYSTORES, sent, OPERATE).await?.ok()?;
+    let answer = client.post_json(IMPORT, import_body(secrets, history), OPERATE).await?.ok()?;
     let report: Data<KeyStatus> = answer.json()?;
-    if report.data.len() == secrets.len() {
-        return Ok(report.data);
-    }
-    let reason = format!("{} answers to {} keys", report.data.len(), secrets.len());
-    Err(CallError::Answer { url: answer.url, reason })
+    complete(&answer, &report.data, secrets.len())?;
+    Ok(report.data)
 }
 
-/// A derivation that costs nothing: there is nothing to gain by guessing 256 random bits, so rounds would not help.
-const ONE_CALL: Kdf = Kdf::Pbkdf2 { c: 1 };
+/// Whether there is a line for each of the keys: a missing one would shift what is said of the others.
+fn complete(answer: &Answer, lines: &[KeyStatus], keys: usize) -> Result<(), CallError> {
+    if lines.len() == keys {
+        return Ok(());
+    }
+    let reason = format!("{} answers to {keys} keys", lines.len());
+    Err(CallError::Answer { url: answer.url.clone(), reason })
+}
 
-/// Bytes of a keystore as text in JSON, with its password and what is around both.
-const KEYSTORE_BYTES: usize = 1200;
+/// Bytes of a secret in JSON, with what is around it.
+const SECRET_BYTES: usize = 96;
 
 /// Erased when the last copy is dropped; nothing is moved while it is written, so nothing is left behind.
-fn import_body(secrets: &[&SecretKey], history: Option<&str>) -> Result<Bytes, KeystoreError> {
-    let mut random = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(random.as_mut_slice()).map_err(|_| KeystoreError::Randomness)?;
-    let mut digits = Zeroizing::new([0_u8; 64]);
-    // 32 bytes are 64 digits.
-    let _fits = hex::encode_to_slice(random.as_slice(), digits.as_mut_slice());
-    let word = std::str::from_utf8(digits.as_slice()).unwrap_or_default();
-    let password = Password::new(word);
+fn import_body(secrets: &[&SecretKey], history: Option<&str>) -> Bytes {
     let history = history.map(|history| serde_json::Value::from(history).to_string()).unwrap_or_default();
-    let mut body = Zeroizing::new(String::with_capacity(64 + secrets.len() * KEYSTORE_BYTES + history.len()));
-    body.push_str(r#"{"keystores":["#);
+    let mut body = Zeroizing::new(String::with_capacity(64 + secrets.len() * SECRET_BYTES + history.len()));
+    body.push_str(r#"{"keys":["#);
     for (position, secret) in secrets.iter().enumerate() {
-        let keystore = Keystore::encrypt(secret, &password, "", ONE_CALL)?.to_json();
         let separator = if position == 0 { "" } else { "," };
-        let _infallible = write!(body, "{separator}{}", serde_json::Value::from(keystore));
-    }
-    body.push_str(r#"],"passwords":["#);
-    for position in 0..secrets.len() {
-        let separator = if position == 0 { "" } else { "," };
-        let _infallible = write!(body, r#"{separator}"{word}""#);
+        let _infallible = write!(body, r#"{separator}{{"secret":"{}"}}"#, secret.expose_hex().as_str());
     }
     body.push(']');
     if !history.is_empty() {
         let _infallible = write!(body, r#","slashing_protection":{history}"#);
     }
     body.push('}');
-    Ok(Bytes::from_owner(ErasedWhenDropped(body)))
+    Bytes::from_owner(ErasedWhenDropped(body))
 }
 
 struct ErasedWhenDropped(Zeroizing<String>);
@@ -210,7 +201,10 @@ impl AsRef<[u8]> for ErasedWhenDropped {
 pub async fn delete(client: &ClusterClient, public_keys: &[PublicKey]) -> Result<Deletion, CallError> {
     let names: Vec<String> = public_keys.iter().map(ToString::to_string).collect();
     let body = serde_json::json!({ "pubkeys": names }).to_string();
-    client.post_json(DELETE, body, OPERATE).await?.ok()?.json()
+    let answer = client.post_json(DELETE, body, OPERATE).await?.ok()?;
+    let deletion: Deletion = answer.json()?;
+    complete(&answer, &deletion.data, public_keys.len())?;
+    Ok(deletion)
 }
 
 /// Sealers and data keys as the first node that answers sees them.
@@ -253,25 +247,35 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+    use consigner_gate::Response;
     use consigner_keys::development::interop_secret;
+    use http::{HeaderMap, StatusCode};
 
     #[test]
     fn the_body_of_an_import_holds_every_key_in_order_and_the_history() {
         let secrets = [interop_secret(0), interop_secret(1)];
         let secrets: Vec<&SecretKey> = secrets.iter().collect();
-        let body = import_body(&secrets, Some("{\"a\":\"b\"}")).unwrap();
-        assert!(body.len() <= 64 + 2 * KEYSTORE_BYTES + 32, "the body grew and left copies behind: {}", body.len());
+        let body = import_body(&secrets, Some("{\"a\":\"b\"}"));
+        assert!(body.len() <= 64 + 2 * SECRET_BYTES, "the body grew and left copies behind: {}", body.len());
         let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(value["slashing_protection"], "{\"a\":\"b\"}");
-        let (keystores, passwords) = (value["keystores"].as_array().unwrap(), value["passwords"].as_array().unwrap());
-        assert_eq!((keystores.len(), passwords.len()), (2, 2));
-        for ((keystore, password), secret) in keystores.iter().zip(passwords).zip(&secrets) {
-            let keystore = Keystore::parse(keystore.as_str().unwrap().as_bytes()).unwrap();
-            let opened = keystore.decrypt(&Password::new(password.as_str().unwrap())).unwrap();
-            assert_eq!(opened.public_key(), secret.public_key());
+        let keys = value["keys"].as_array().unwrap();
+        assert_eq!(keys.len(), 2);
+        for (key, secret) in keys.iter().zip(&secrets) {
+            let sent: SecretKey = key["secret"].as_str().unwrap().parse().unwrap();
+            assert_eq!(sent.public_key(), secret.public_key());
         }
-        let again: serde_json::Value = serde_json::from_slice(&import_body(&secrets, None).unwrap()).unwrap();
-        assert_ne!(again["passwords"], value["passwords"], "a password is for one call");
-        assert!(again.get("slashing_protection").is_none());
+        let without: serde_json::Value = serde_json::from_slice(&import_body(&secrets, None)).unwrap();
+        assert!(without.get("slashing_protection").is_none());
+    }
+
+    #[test]
+    fn an_answer_without_a_line_for_each_key_is_none() {
+        let response = Response { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
+        let answer = Answer { url: "https://node".to_owned(), response };
+        let line = KeyStatus { pubkey: None, status: "deleted".to_owned(), message: None };
+        assert!(complete(&answer, std::slice::from_ref(&line), 1).is_ok());
+        let error = complete(&answer, &[line], 2).unwrap_err();
+        assert!(error.to_string().contains("1 answers to 2 keys"), "{error}");
     }
 }

@@ -60,9 +60,6 @@ pub enum CallError {
         /// The error text of the answer.
         message: String,
     },
-    /// A key cannot be packed for its way.
-    #[error("a key cannot be packed")]
-    Keystore(#[source] consigner_keys::keystore::KeystoreError),
     /// The answer is not what this version understands.
     #[error("{url} gave an answer that is not understood: {reason}")]
     Answer {
@@ -82,7 +79,7 @@ impl CallError {
             Self::Status { status, .. } => {
                 matches!(*status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
             }
-            Self::Tls(_) | Self::NoEndpoint | Self::Answer { .. } | Self::Keystore(_) => false,
+            Self::Tls(_) | Self::NoEndpoint | Self::Answer { .. } => false,
         }
     }
 }

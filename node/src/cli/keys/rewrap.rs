@@ -44,6 +44,9 @@ repeated. Exit codes: 0 all keys lie under the new data key, 1 nothing was moved
 /// Keys per step: about 250 bytes each, so that one step is half of what one entry of the log may hold.
 const STEP: u64 = 500;
 
+/// Data keys that one call of the API removes at most.
+const REMOVED_MAX: usize = 16;
+
 /// Between two looks at members that are not ready yet.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -112,8 +115,8 @@ async fn rewrap(args: &RewrapArgs, client: &ClusterClient, report: &mut Report) 
     until_open(client, &report.data_key, patience).await?;
     move_all(client, report, patience).await?;
     let unused: Vec<String> = before.into_iter().filter(|id| *id != report.data_key).collect();
-    if !unused.is_empty() {
-        report.removed = patiently(patience, async || keys::remove_data_keys(client, &unused).await).await?;
+    for unused in unused.chunks(REMOVED_MAX) {
+        report.removed.extend(patiently(patience, async || keys::remove_data_keys(client, unused).await).await?);
     }
     Ok(())
 }
@@ -200,6 +203,7 @@ fn wanted_sealer(asked: Option<&str>, views: &[View]) -> Result<String, RewrapEr
     let (first_node, first) = &views[0];
     let wanted = asked.unwrap_or(&first.in_use);
     for (node, view) in views {
+        let entry = view.sealers.iter().find(|sealer| sealer.kind == wanted);
         if asked.is_none() && view.in_use != first.in_use {
             let (one, other) = (&first.in_use, &view.in_use);
             let what = format!(
@@ -207,9 +211,14 @@ fn wanted_sealer(asked: Option<&str>, views: &[View]) -> Result<String, RewrapEr
             );
             return Err(RewrapError::Setup(what));
         }
-        if !view.sealers.iter().any(|sealer| sealer.kind == wanted) {
+        let Some(entry) = entry else {
             let what =
                 format!("node {node} has no sealer of kind {wanted}: set up keys.sealer.{wanted} and restart it");
+            return Err(RewrapError::Setup(what));
+        };
+        // What the node calls current may then be wrapped under a key that was replaced.
+        if let Some(error) = &entry.error {
+            let what = format!("node {node} cannot ask sealer {wanted} for its current master key: {error}");
             return Err(RewrapError::Setup(what));
         }
     }
@@ -274,7 +283,7 @@ mod tests {
     use crate::client::keys::{DataKeyEntry, SealerEntry};
 
     fn view(node: u64, in_use: &str, data_keys: &[(&str, &str, bool, u64)]) -> View {
-        let sealer = |kind: &&str| SealerEntry { kind: (*kind).into(), master: "m".into() };
+        let sealer = |kind: &&str| SealerEntry { kind: (*kind).into(), master: "m".into(), error: None };
         let data_key = |(id, sealer, current, keys): &(&str, &str, bool, u64)| DataKeyEntry {
             id: (*id).into(),
             sealer: (*sealer).into(),
@@ -297,6 +306,11 @@ mod tests {
         assert!(wanted_sealer(None, &different).unwrap_err().to_string().contains("node 2"));
         let missing = wanted_sealer(Some("aws-kms"), &different).unwrap_err().to_string();
         assert!(missing.contains("node 2 has no sealer of kind aws-kms"), "{missing}");
+        let mut silent = alike;
+        silent[1].1.sealers[1].error = Some("throttled".into());
+        let unknown = wanted_sealer(None, &silent).unwrap_err().to_string();
+        assert!(unknown.contains("node 2 cannot ask sealer aws-kms") && unknown.contains("throttled"), "{unknown}");
+        assert_eq!(wanted_sealer(Some("local"), &silent).unwrap(), "local", "the others do not matter");
     }
 
     #[test]
