@@ -258,9 +258,11 @@ fn every_bad_input_is_named_the_others_go_on_and_the_exit_code_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_keys_are_made_imported_and_found_again_by_their_mnemonic() {
-    let work = tempfile::tempdir().unwrap();
-    let _dev = dev(work.path(), 1, &[]);
-    let (text, files) = (work.path().to_str().unwrap(), Files::new());
+    let (work, files) = (tempfile::tempdir().unwrap(), Files::new());
+    // As by default: an import does not need the key manager API.
+    let overlay = files.write("overlay.yaml", "keymanager: {enabled: false}\n");
+    let _dev = dev(work.path(), 1, &["--config-overlay", &overlay]);
+    let text = work.path().to_str().unwrap();
     let password = files.write("password", PASSWORD);
     let (out, mnemonic) = (files.path("new").display().to_string(), files.path("mnemonic").display().to_string());
     let common =
@@ -303,6 +305,20 @@ async fn new_keys_are_made_imported_and_found_again_by_their_mnemonic() {
     assert_eq!(again.iter().map(|key| key["pubkey"].as_str().unwrap()).collect::<Vec<_>>(), names);
     let (code, stdout, _) = output(&["keys", "import", "--dir", text, "--from", &other, "--password-file", &password]);
     assert!(code == 0 && stdout.contains("0 imported, 2 duplicate"), "{stdout}");
+    let more = secret(30);
+    let from = files.write("more/keystore.json", &keystore(&more));
+    let (code, stdout, stderr) =
+        output(&["keys", "import", "--dir", text, "--from", &from, "--password-file", &password]);
+    assert!(code == 0 && stdout.contains("1 imported"), "{stdout}{stderr}");
+    assert!(public_keys(&signer).await.unwrap().contains(&more.public_key()));
+
+    std::fs::create_dir(files.path("empty")).unwrap();
+    let empty = files.path("empty").display().to_string();
+    for flag in ["--from", "--web3signer-config"] {
+        let (code, stdout, stderr) = output(&["keys", "import", "--dir", text, flag, &empty]);
+        assert_ne!(code, 0, "nothing was found: {stdout}{stderr}");
+        assert!(format!("{stdout}{stderr}").contains(&empty), "{stdout}{stderr}");
+    }
 }
 
 #[test]
@@ -310,7 +326,7 @@ fn a_new_mnemonic_needs_somebody_who_sees_it() {
     let files = Files::new();
     let (password, short) = (files.write("password", PASSWORD), files.write("short", "horse"));
     let out = files.path("new").display().to_string();
-    let run = |password: &str, more: &[&str]| {
+    let run_into = |stdout: std::process::Stdio, password: &str, more: &[&str]| {
         let mut command = consigner();
         command.args(["keys", "generate", "--count", "1", "--network", "hoodi", "--kdf", "pbkdf2"]);
         command.args(["--out", &out, "--password-file", password]).args(more);
@@ -319,7 +335,12 @@ fn a_new_mnemonic_needs_somebody_who_sees_it() {
             .arg("--wait")
             .arg(command.get_program())
             .args(command.get_args())
-            .output()
+            .stdin(std::process::Stdio::null())
+            .stdout(stdout)
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
             .unwrap();
         (
             output.status.code().unwrap(),
@@ -327,6 +348,7 @@ fn a_new_mnemonic_needs_somebody_who_sees_it() {
             String::from_utf8(output.stderr).unwrap(),
         )
     };
+    let run = |password: &str, more: &[&str]| run_into(std::process::Stdio::piped(), password, more);
     let (code, _, stderr) = run(&password, &[]);
     assert!(code == 1 && stderr.contains("--mnemonic-out or --show-mnemonic"), "{stderr}");
     assert!(!Path::new(&out).exists(), "nothing is made that cannot be recovered");
@@ -334,10 +356,18 @@ fn a_new_mnemonic_needs_somebody_who_sees_it() {
     assert!(code == 2 && stderr.contains("at least 12 characters"), "{stderr}");
     let (code, _, stderr) = run(&password, &["--show-mnemonic", "--amount-gwei", "5"]);
     assert!(code == 1 && stderr.contains("5 Gwei"), "{stderr}");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (code, _, stderr) = run_into(full.into(), &password, &["--show-mnemonic"]);
+    assert!(code == 1 && stderr.contains("cannot be printed"), "{stderr}");
+    assert!(!Path::new(&out).exists(), "it is printed before anything is made");
     let (code, stdout, _) = run(&password, &["--show-mnemonic"]);
     assert_eq!(code, 0);
     let words = stdout.lines().find_map(|line| line.strip_prefix("mnemonic: ")).unwrap();
     assert_eq!(words.split(' ').count(), 24);
+    let (code, stdout, stderr) = run(&password, &["--show-mnemonic", "--json"]);
+    assert_eq!(code, 0, "{stderr}");
+    let words = stderr.lines().find_map(|line| line.strip_prefix("mnemonic: ")).unwrap();
+    assert_eq!(json(&stdout)["mnemonic"], words);
 }
 
 /// A watched directory, `POST /reload`, and a deleted key that does not come back.

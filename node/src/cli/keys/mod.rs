@@ -6,7 +6,7 @@ mod import;
 mod list;
 mod rewrap;
 
-use super::Exit;
+use super::{Exit, output};
 use clap::{Args, Subcommand};
 
 /// `consigner keys`.
@@ -36,6 +36,14 @@ enum KeysCommand {
     Delete(delete::DeleteArgs),
     /// Move all keys to another data key, master key or sealer, on the running cluster
     Rewrap(rewrap::RewrapArgs),
+}
+
+/// Before the first secret or mnemonic is in memory.
+fn harden() {
+    let hardening = consigner_keys::harden_process();
+    if !hardening.complete() {
+        output::complain(&format!("warning: {hardening}"));
+    }
 }
 
 /// Runs the command.

@@ -28,6 +28,9 @@ const PASSWORD_CHARS_MIN: usize = 12;
 /// Any of these bits would let another user read or change a file.
 const FOREIGN_MODE_BITS: u32 = 0o077;
 
+/// Memory of one scrypt with EIP-2335's n = 2^18 and r = 8, in MiB.
+const SCRYPT_MIB: u64 = 256;
+
 /// `consigner keys generate`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -47,7 +50,7 @@ pub(in crate::cli::keys) struct GenerateArgs {
     /// New file for a new mnemonic, mode 600, in place of the terminal
     #[arg(long, value_name = "FILE", conflicts_with = "mnemonic_file")]
     pub(super) mnemonic_out: Option<PathBuf>,
-    /// Print a new mnemonic with the report
+    /// Print a new mnemonic before anything is made: on stdout, with --json on stderr and in the report
     #[arg(long, conflicts_with_all = ["mnemonic_file", "mnemonic_out"])]
     pub(super) show_mnemonic: bool,
     /// Directory for keystores and deposit data; made if needed, nothing in it is overwritten
@@ -71,9 +74,12 @@ pub(in crate::cli::keys) struct GenerateArgs {
     /// Key derivation of the new keystores: scrypt takes most of a second and 256 MiB each
     #[arg(long, value_enum, default_value_t = KdfName::Scrypt)]
     kdf: KdfName,
-    /// Keystores encrypted at one time [default: one per core]
+    /// Keystores encrypted at one time [default: one per core]; less if --memory-max says so
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// Memory for encryption in MiB; one scrypt keystore takes 256
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(256..=1 << 20))]
+    memory_max: u64,
     /// Import the keys into the cluster as well (needs --endpoint.. or --dir)
     #[arg(long)]
     pub(super) import: bool,
@@ -125,8 +131,17 @@ impl GenerateArgs {
             KdfName::Scrypt => Kdf::SCRYPT,
             KdfName::Pbkdf2 => Kdf::PBKDF2,
         };
-        let threads = self.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-        Ok(Plan { indexes, passphrase, terms, password: self.password()?, kdf, threads })
+        Ok(Plan { indexes, passphrase, terms, password: self.password()?, kdf, threads: self.threads() })
+    }
+
+    /// As many keystores at one time as there are processors and, for scrypt, memory.
+    fn threads(&self) -> NonZeroUsize {
+        let asked = self.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+        let bound = match self.kdf {
+            KdfName::Scrypt => usize::try_from(self.memory_max / SCRYPT_MIB).unwrap_or(usize::MAX),
+            KdfName::Pbkdf2 => usize::MAX,
+        };
+        asked.min(NonZeroUsize::new(bound).unwrap_or(NonZeroUsize::MIN))
     }
 
     fn credentials(&self) -> Result<WithdrawalCredentials, String> {
@@ -187,4 +202,30 @@ pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
         return Err(format!("{} is longer than {SECRET_BYTES_MAX} bytes", path.display()));
     }
     Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: GenerateArgs,
+    }
+
+    #[test]
+    fn scrypt_keeps_within_its_memory() {
+        let threads = |more: &[&str]| {
+            let words = ["generate", "--count=1", "--out=o", "--network=hoodi", "--password-file=p", "--threads=8"];
+            Line::try_parse_from(words.iter().chain(more)).unwrap().args.threads().get()
+        };
+        assert_eq!(threads(&[]), 4, "1 GiB is four keystores");
+        assert_eq!(threads(&["--memory-max=256"]), 1);
+        assert_eq!(threads(&["--memory-max=8192"]), 8);
+        assert_eq!(threads(&["--kdf=pbkdf2", "--memory-max=256"]), 8, "takes no memory worth counting");
+    }
 }

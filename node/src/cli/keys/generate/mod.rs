@@ -9,6 +9,7 @@
 mod flags;
 mod words;
 
+use super::harden;
 use super::import::{BATCH, send_secrets};
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, output};
@@ -52,6 +53,7 @@ struct Report {
 
 /// Runs the command.
 pub(super) async fn main(args: GenerateArgs) -> Exit {
+    harden();
     let plan = match args.plan() {
         Ok(plan) => plan,
         Err(complaint) => {
@@ -80,9 +82,6 @@ pub(super) async fn main(args: GenerateArgs) -> Exit {
         print_json(&args, &report, shown.as_ref());
     } else {
         report.print();
-        if let Some(words) = &shown {
-            output::line(&format!("mnemonic: {}", words.as_str()));
-        }
     }
     exit
 }

@@ -19,7 +19,7 @@ pub(super) struct Obtained {
     pub(super) words: Mnemonic,
     /// The file that it was written to.
     pub(super) file: Option<PathBuf>,
-    /// To be printed with the report.
+    /// Printed already; belongs into a report as JSON as well.
     pub(super) shown: Option<Zeroizing<String>>,
 }
 
@@ -42,6 +42,7 @@ pub(super) fn obtain(args: &GenerateArgs) -> Result<Obtained, String> {
         write_private(file, line.as_bytes()).map_err(|error| one_line(&error))?;
         obtained.file = Some(file.clone());
     } else if args.show_mnemonic {
+        print(&text, args.access.json).map_err(|error| format!("the new mnemonic cannot be printed: {error}"))?;
         obtained.shown = Some(text);
     } else {
         show(&text).map_err(|error| {
@@ -49,6 +50,15 @@ pub(super) fn obtain(args: &GenerateArgs) -> Result<Obtained, String> {
         })?;
     }
     Ok(obtained)
+}
+
+/// On stdout, or on stderr where stdout is one report as JSON.
+fn print(words: &str, is_json: bool) -> std::io::Result<()> {
+    let text = Zeroizing::new(format!("mnemonic: {words}\n"));
+    let mut stream: Box<dyn std::io::Write> =
+        if is_json { Box::new(std::io::stderr()) } else { Box::new(std::io::stdout()) };
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
 }
 
 fn show(words: &str) -> std::io::Result<()> {

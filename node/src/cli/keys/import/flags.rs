@@ -122,6 +122,19 @@ impl ImportArgs {
         Ok(config)
     }
 
+    /// Where keys were looked for, for people.
+    pub(super) fn places(&self) -> Vec<String> {
+        let directories = self.from.iter().chain(&self.web3signer_config);
+        let mut places: Vec<String> = directories.map(|path| path.display().to_string()).collect();
+        if self.aws.aws_secrets {
+            places.push("AWS Secrets Manager (names and tags as given)".to_owned());
+        }
+        if let Some(address) = &self.vault.vault_kv {
+            places.push(format!("{address}, mount {}, below \"{}\"", self.vault.vault_mount, self.vault.vault_path));
+        }
+        places
+    }
+
     fn passwords_of(&self) -> Passwords {
         match (&self.passwords, &self.password_file) {
             (Some(directory), _) => Passwords::Directory(directory.clone()),

@@ -10,6 +10,7 @@ mod batch;
 mod flags;
 mod history;
 
+use super::harden;
 use crate::cli::progress::{Progress, human};
 use crate::cli::{Exit, fail, output};
 use crate::client::keys::{self, KeyEntry};
@@ -54,6 +55,7 @@ pub(super) struct Report {
 
 /// Runs the command.
 pub(super) async fn main(args: ImportArgs) -> Exit {
+    harden();
     let config = match args.source_config() {
         Ok(config) => config,
         Err(complaint) => {
@@ -77,6 +79,10 @@ pub(super) async fn main(args: ImportArgs) -> Exit {
         Ok(report) => {
             if !args.access.printed_json(&report) {
                 report.print_totals();
+            }
+            if report.is_empty() {
+                output::complain(&format!("no key found in {}", args.places().join(", ")));
+                return Exit::Failed;
             }
             report.exit()
         }
@@ -195,6 +201,11 @@ impl Report {
             line.print();
         }
         self.data.push(line);
+    }
+
+    /// Whether there was nothing: no key, and no file that should have held one.
+    const fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.stopped.is_none()
     }
 
     pub(super) fn print_totals(&self) {
