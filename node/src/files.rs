@@ -1,5 +1,7 @@
-//! Writing small files so that a reader sees the old content or the new one, never half of either.
+//! Writing small files so that a reader sees the old content or the new one, never half of either; opening those that
+//! are their owner's alone.
 
+use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -10,6 +12,54 @@ pub const PUBLIC: u32 = 0o644;
 
 /// Mode of keys.
 pub const SECRET: u32 = 0o600;
+
+/// Any of these bits would let another user read or change the file.
+const FOREIGN_MODE_BITS: u32 = 0o077;
+
+/// Why a file with a secret is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivateFileError {
+    /// It cannot be opened.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is a directory, a pipe, a device.
+    #[error("{} is no file", .0.display())]
+    NotAFile(PathBuf),
+    /// Other users have access.
+    #[error("{0} has mode {mode:03o}; only its owner may have access: chmod 600 {0}", path.display())]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+}
+
+/// Opens a file that nobody but its owner may read or change. The checks are made on the open file, so nobody can
+/// exchange it between check and use.
+///
+/// # Errors
+/// See [`PrivateFileError`].
+pub fn open_private(path: &Path) -> Result<File, PrivateFileError> {
+    let failed = |source| PrivateFileError::Read { path: path.to_owned(), source };
+    // Without NONBLOCK, opening a pipe would wait for a writer for ever; for files it changes nothing.
+    let no_wait = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(no_wait).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(PrivateFileError::NotAFile(path.to_owned()));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & FOREIGN_MODE_BITS != 0 {
+        return Err(PrivateFileError::Mode { path: path.to_owned(), mode });
+    }
+    Ok(file)
+}
 
 /// Writes beside the file, makes that durable, renames it over the file, makes the name durable.
 ///

@@ -6,13 +6,11 @@ use super::keys;
 use super::sealer::LocalSecret;
 use super::vault::{VaultAccess, VaultAuth};
 use super::{Config, KeyManagerDoor};
+use crate::files::{PrivateFileError, open_private};
+use crate::report::one_line;
 use consigner_keys::source::Passwords;
 use std::fs::File;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-
-/// Any of these bits would let another user read or change the file.
-const FOREIGN_MODE_BITS: u32 = 0o077;
 
 /// What is asked of a file.
 #[derive(Clone, Copy)]
@@ -85,6 +83,8 @@ impl Config {
             });
             let previous = local.previous_key_files.iter();
             named.extend(previous.map(|file| secret("keys.sealer.local.previous-key-files", file)));
+            let previous = local.previous_passphrase_files.iter();
+            named.extend(previous.map(|file| secret("keys.sealer.local.previous-passphrase-files", file)));
         }
         if let Some(transit) = &self.keys.sealer.vault_transit {
             named.extend(vault("keys.sealer.vault-transit", &transit.access));
@@ -154,14 +154,10 @@ fn complaint(path: &Path, kind: Kind) -> Option<Complaint> {
         let error = std::fs::read_dir(path).err()?;
         return absent(format!("{} cannot be listed: {error}", path.display()));
     }
-    let mode = File::open(path).and_then(|file| file.metadata()).map(|metadata| metadata.permissions().mode() & 0o777);
-    match (mode, kind) {
-        (Err(error), _) => absent(format!("{} cannot be read: {error}", path.display())),
-        (Ok(mode), Kind::Secret) if mode & FOREIGN_MODE_BITS != 0 => {
-            let file = path.display();
-            let what = format!("{file} has mode {mode:03o}; only its owner may have access: chmod 600 {file}");
-            Some(Complaint { absent: false, what })
-        }
-        (Ok(_), Kind::Readable | Kind::Secret | Kind::Directory) => None,
+    if matches!(kind, Kind::Secret) {
+        let error = open_private(path).err()?;
+        return Some(Complaint { absent: matches!(error, PrivateFileError::Read { .. }), what: one_line(&error) });
     }
+    let error = File::open(path).err()?;
+    absent(format!("{} cannot be read: {error}", path.display()))
 }

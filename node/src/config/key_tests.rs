@@ -31,7 +31,7 @@ fn by_default_a_local_key_file_seals_and_nothing_else_is_set_up() {
     assert_eq!((sealer.in_use, sealer.aws_kms, sealer.vault_transit), (SealerKind::Local, None, None));
     let local = sealer.local.unwrap();
     assert!(matches!(&local.secret, LocalSecret::KeyFile(file) if named(file) == "sealing.key"));
-    assert!(local.previous_key_files.is_empty());
+    assert!(local.previous_key_files.is_empty() && local.previous_passphrase_files.is_empty());
     assert!(config.keys.source.is_empty());
     assert_eq!(config.keys.decrypt.threads.get(), 1);
     assert_eq!(config.keys.decrypt.memory_max, 512 << 20);
@@ -42,7 +42,8 @@ fn by_default_a_local_key_file_seals_and_nothing_else_is_set_up() {
 fn every_kind_of_sealer_is_understood() {
     let config = with(
         "keys: {sealer: {use: vault-transit,
-          local: {passphrase-file: pass, previous-key-files: [a.key, /b.key]},
+          local: {passphrase-file: pass, previous-key-files: [a.key, /b.key],
+            previous-passphrase-files: [/old]},
           aws-kms: {key-id: alias/signer, region: eu-central-1, endpoint: \"http://127.0.0.1:5555\", profile: p},
           vault-transit: {address: \"https://vault:8200/\", key: signer, mount: t, namespace: n, ca: ca.pem,
             auth: approle, role-id-file: r, secret-id-file: s}}}\n",
@@ -52,6 +53,7 @@ fn every_kind_of_sealer_is_understood() {
     let local = sealer.local.unwrap();
     assert!(matches!(&local.secret, LocalSecret::PassphraseFile(file) if named(file) == "pass"));
     assert_eq!(local.previous_key_files[1], Path::new("/b.key"));
+    assert_eq!(local.previous_passphrase_files, [Path::new("/old")]);
     let kms = sealer.aws_kms.unwrap();
     assert_eq!(kms.key_id, "alias/signer");
     assert_eq!(kms.access.endpoint.as_deref(), Some("http://127.0.0.1:5555"));

@@ -109,6 +109,12 @@ pub const KEYS: &[Key] = &[
         "",
         "Earlier key files, until `keys rewrap` is done",
     ),
+    defaulted(
+        "keys.sealer.local.previous-passphrase-files",
+        Form::Paths,
+        "",
+        "Files with earlier passphrases, until `keys rewrap` is done",
+    ),
     optional("keys.sealer.aws-kms.key-id", Form::Text, "KMS key that wraps the data keys: id, ARN or alias"),
     optional("keys.sealer.aws-kms.region", Form::Text, "AWS region; the standard chain's without it"),
     optional("keys.sealer.aws-kms.endpoint", Form::Url, "Another KMS endpoint than the region's"),

@@ -40,6 +40,8 @@ pub struct LocalConfig {
     pub secret: LocalSecret,
     /// Key files that open what was wrapped before.
     pub previous_key_files: Vec<PathBuf>,
+    /// Files with passphrases that open what was wrapped before.
+    pub previous_passphrase_files: Vec<PathBuf>,
 }
 
 /// Where the local sealer's key comes from.
@@ -128,6 +130,7 @@ impl Resolver<'_> {
         let key_file = self.path("keys.sealer.local.key-file");
         let passphrase_file = self.path("keys.sealer.local.passphrase-file");
         let previous_key_files = self.paths("keys.sealer.local.previous-key-files");
+        let previous_passphrase_files = self.paths("keys.sealer.local.previous-passphrase-files");
         let secret = match (key_file, passphrase_file) {
             (Some(_), Some(_)) => {
                 let what = "cannot be set together with keys.sealer.local.key-file: a node has one local key";
@@ -144,7 +147,8 @@ impl Resolver<'_> {
             }
             (None, None) => return Some(None),
         };
-        Some(Some(LocalConfig { secret, previous_key_files: previous_key_files? }))
+        let (previous_key_files, previous_passphrase_files) = (previous_key_files?, previous_passphrase_files?);
+        Some(Some(LocalConfig { secret, previous_key_files, previous_passphrase_files }))
     }
 
     fn aws_kms(&mut self, in_use: Option<SealerKind>) -> Option<Option<AwsKmsConfig>> {

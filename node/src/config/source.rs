@@ -67,13 +67,23 @@ pub struct DecryptConfig {
 /// One keystore of the usual cost (scrypt, n = 2^18, r = 8) takes 256 MiB; less would refuse every such keystore.
 const DECRYPT_MEMORY_LEAST: u64 = 256 << 20;
 
+/// Names of a client's folder of passwords, as `consigner_keys::source` looks for them.
+const PASSWORD_FOLDERS: [&str; 2] = ["secrets", "passwords"];
+
 impl KeystoresConfig {
-    /// The file or directory of passwords, if it is a place of its own.
+    /// Files and directories of passwords outside of the directory of keystores, whether they exist or not.
     #[must_use]
-    pub const fn password_path(&self) -> Option<&PathBuf> {
+    pub fn password_paths(&self) -> Vec<PathBuf> {
         match &self.passwords {
-            Passwords::Beside => None,
-            Passwords::Directory(path) | Passwords::File(path) => Some(path),
+            // Clients have them beside the keystores; what is below the path itself is seen with it.
+            Passwords::Beside => {
+                let beside = match self.path.parent() {
+                    Some(parent) if self.path.file_name().is_some() => parent.to_owned(),
+                    Some(_) | None => self.path.join(".."),
+                };
+                PASSWORD_FOLDERS.iter().map(|folder| beside.join(folder)).collect()
+            }
+            Passwords::Directory(path) | Passwords::File(path) => vec![path.clone()],
         }
     }
 }

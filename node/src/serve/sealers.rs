@@ -95,8 +95,56 @@ fn build_local(config: &LocalConfig, cluster_id: &ClusterId) -> Result<LocalSeal
             LocalSealer::from_passphrase_file(file, cluster_id).map_err(named("passphrase-file"))?
         }
     };
-    let previous = config.previous_key_files.iter();
-    previous
-        .map(|file| LocalSealer::from_key_file(file).map_err(named("previous-key-files")))
-        .try_fold(current, |sealer, older| Ok(sealer.with_previous(older?)))
+    let key_files = config.previous_key_files.iter();
+    let key_files = key_files.map(|file| LocalSealer::from_key_file(file).map_err(named("previous-key-files")));
+    let passphrases = config
+        .previous_passphrase_files
+        .iter()
+        .map(|file| LocalSealer::from_passphrase_file(file, cluster_id).map_err(named("previous-passphrase-files")));
+    key_files.chain(passphrases).try_fold(current, |sealer, older| Ok(sealer.with_previous(older?)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::files;
+    use std::path::PathBuf;
+
+    #[test]
+    fn what_an_earlier_key_file_or_passphrase_wrapped_opens_and_nothing_new_is_wrapped_under_it() {
+        let (dir, cluster) = (tempfile::tempdir().unwrap(), ClusterId([7; 16]));
+        let write = |name: &str, text: &str| -> PathBuf {
+            let path = dir.path().join(name);
+            files::create(&path, text.as_bytes(), files::SECRET).unwrap();
+            path
+        };
+        let config = |secret, previous_key_files, previous_passphrase_files| LocalConfig {
+            secret,
+            previous_key_files,
+            previous_passphrase_files,
+        };
+        let [key_file, passphrase] =
+            [write("old.key", &"0123456789abcdef".repeat(4)), write("old-pass", "correct horse battery staple")];
+        let by_key_file = config(LocalSecret::KeyFile(key_file.clone()), vec![], vec![]);
+        let by_passphrase = config(LocalSecret::PassphraseFile(passphrase.clone()), vec![], vec![]);
+        let wrapped = [by_key_file, by_passphrase]
+            .map(|config| build_local(&config, &cluster).unwrap().new_data_key(&cluster).unwrap().0);
+
+        let new = LocalSecret::PassphraseFile(write("new-pass", "another horse, another staple"));
+        let moved = build_local(&config(new.clone(), vec![key_file], vec![passphrase]), &cluster).unwrap();
+        for data_key in &wrapped {
+            assert!(moved.unwrap_data_key(data_key, &cluster).is_ok());
+            assert!(!moved.is_current(data_key));
+        }
+        let without = build_local(&config(new, vec![], vec![]), &cluster).unwrap();
+        assert!(wrapped.iter().all(|data_key| without.unwrap_data_key(data_key, &cluster).is_err()));
+        let fresh = moved.new_data_key(&cluster).unwrap().0;
+        assert!(moved.is_current(&fresh) && without.unwrap_data_key(&fresh, &cluster).is_ok());
+
+        let gone = config(LocalSecret::KeyFile(dir.path().join("old.key")), vec![], vec![dir.path().join("gone")]);
+        let error = crate::report::one_line(&build_local(&gone, &cluster).unwrap_err());
+        assert!(error.contains("keys.sealer.local.previous-passphrase-files"), "{error}");
+    }
 }

@@ -62,6 +62,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+    use crate::config::source::KeystoresConfig;
+    use consigner_keys::source::Passwords;
 
     #[test]
     fn files_that_come_change_or_go_are_seen_and_nothing_else() {
@@ -79,5 +81,23 @@ mod tests {
         assert_ne!(changed, came);
         std::fs::remove_file(&file).unwrap();
         assert_ne!(of(&paths), changed);
+    }
+
+    #[test]
+    fn a_password_that_arrives_beside_its_keystore_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("validators");
+        std::fs::create_dir(&path).unwrap();
+        let config = KeystoresConfig { path: path.clone(), passwords: Passwords::Beside };
+        let look = || of(&[vec![path.clone()], config.password_paths()].concat());
+        for folder in ["secrets", "passwords"] {
+            let before = look();
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+            std::fs::write(dir.path().join(folder).join("0x93"), "password").unwrap();
+            assert_ne!(look(), before, "{folder}");
+        }
+        let before = look();
+        std::fs::write(dir.path().join("other"), "").unwrap();
+        assert_eq!(look(), before);
     }
 }

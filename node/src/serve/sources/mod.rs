@@ -86,7 +86,7 @@ impl Sources {
         let mut paths: Vec<PathBuf> = self.config.key_config.iter().cloned().collect();
         if let Some(keystores) = &self.config.keystores {
             paths.push(keystores.path.clone());
-            paths.extend(keystores.password_path().cloned());
+            paths.extend(keystores.password_paths());
         }
         tokio::task::spawn_blocking(move || fingerprint::of(&paths)).await.unwrap_or_default()
     }
