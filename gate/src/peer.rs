@@ -15,7 +15,8 @@ use x509_parser::prelude::FromDer as _;
 /// The caller of a request. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Address and port of the other end of the TCP connection (a load balancer's, if one stands between).
+    /// Address and port of the other end of the TCP connection; behind one of the door's configured balancers, those
+    /// of the client that it named.
     pub addr: SocketAddr,
     /// The verified client certificate; `None` on a door without TLS, and of a client that shows none on a door where
     /// that is optional.

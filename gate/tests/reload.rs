@@ -95,6 +95,42 @@ async fn certificate_and_ca_roll_over_by_themselves_and_no_connection_is_dropped
     assert_eq!((door.counters.accepted(), door.counters.expelled()), (accepted, 0), "on its first connection");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_while_certificates_roll_over_again_and_again() {
+    const ROUNDS: usize = 20;
+    let pki = Pki::new();
+    let files = pki.server_files();
+    let tls = ReloadableTls::load(files.clone(), ALPN_API).unwrap();
+    let door = Arc::new(open(config("under-load", Some(tls.clone()))).await);
+    let watching = watch(vec![("under-load", tls.into())]);
+    let stop = CancellationToken::new();
+    let mut callers = tokio::task::JoinSet::new();
+    // One caller keeps its connection, the others come anew each time.
+    for idle in [1, 0, 0] {
+        let (door, stop, tls) = (door.clone(), stop.clone(), pki.client_tls(&format!("caller-{idle}")));
+        callers.spawn(async move {
+            let (client, mut served) = (HttpsClient::new(tls, idle), 0_usize);
+            while !stop.is_cancelled() {
+                call(&client, &door).await.unwrap();
+                served += 1;
+            }
+            served
+        });
+    }
+    for round in 0..ROUNDS {
+        let renewed = pki.issue(&format!("server-{round}"));
+        replace(&renewed.key, &files.key);
+        // Between the two files a reload finds a key that does not match, and keeps what it has.
+        assert!(watching.watcher.reload_now().await[0].result.is_err());
+        replace(&renewed.cert, &files.cert);
+        assert!(watching.watcher.reload_now().await[0].result.is_ok());
+    }
+    stop.cancel();
+    let served = callers.join_all().await;
+    assert!(served.iter().all(|count| *count > 0), "{served:?}");
+    assert_eq!((door.counters.expelled(), door.counters.handshakes_failed()), (0, 0));
+}
+
 #[tokio::test]
 async fn a_bad_file_changes_nothing_is_logged_once_and_raises_a_metric() {
     let pki = Pki::new();

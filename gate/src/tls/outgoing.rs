@@ -6,7 +6,7 @@
 //! the identity they began with; it is the other side's door that cuts those of a revoked one.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -26,6 +26,8 @@ pub struct ReloadableClientTls {
     settings: OutgoingTls,
     current: Arc<ArcSwap<Generation>>,
     config: Arc<ClientConfig>,
+    /// One at a time, so that of two reloads the one that read last also counts last.
+    reloading: Mutex<()>,
 }
 
 struct Generation {
@@ -56,7 +58,8 @@ impl ReloadableClientTls {
             .dangerous()
             .with_custom_certificate_verifier(newest.clone())
             .with_client_cert_resolver(newest);
-        Ok(Arc::new(Self { settings, current, config: finish_client(config, alpn) }))
+        let config = finish_client(config, alpn);
+        Ok(Arc::new(Self { settings, current, config, reloading: Mutex::default() }))
     }
 
     /// The configuration, which follows every reload.
@@ -80,6 +83,7 @@ impl ReloadableClientTls {
     /// # Errors
     /// As [`super::client_config`]; the generation in use stays.
     pub fn reload(&self) -> Result<(), TlsError> {
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         self.current.store(Arc::new(generation(&self.settings)?));
         Ok(())
     }

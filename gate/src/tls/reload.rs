@@ -1,6 +1,6 @@
 //! A server configuration that can be replaced while connections are accepted.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -22,6 +22,8 @@ pub struct ReloadableTls {
     settings: DoorTls,
     alpn: Vec<Vec<u8>>,
     current: ArcSwap<Generation>,
+    /// One at a time, so that of two reloads the one that read last also counts last.
+    reloading: Mutex<()>,
     /// The number of reloads, for live connections.
     renewals: watch::Sender<u64>,
 }
@@ -60,7 +62,7 @@ impl ReloadableTls {
     pub fn load_door(settings: DoorTls, alpn: &[&[u8]]) -> Result<Arc<Self>, TlsError> {
         let alpn: Vec<Vec<u8>> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         let current = ArcSwap::from_pointee(generation(&settings, &alpn)?);
-        Ok(Arc::new(Self { settings, alpn, current, renewals: watch::Sender::new(0) }))
+        Ok(Arc::new(Self { settings, alpn, current, reloading: Mutex::default(), renewals: watch::Sender::new(0) }))
     }
 
     /// Whether clients must show a certificate.
@@ -94,6 +96,7 @@ impl ReloadableTls {
     /// # Errors
     /// As [`super::server_config`]; the generation in use stays.
     pub fn reload(&self) -> Result<(), TlsError> {
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         self.current.store(Arc::new(generation(&self.settings, &self.alpn)?));
         self.renewals.send_modify(|count| *count += 1);
         Ok(())

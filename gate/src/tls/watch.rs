@@ -109,6 +109,8 @@ impl Watched {
             let _logged = self.reload(&mut state, seen, now);
         }
         state.alarm.look(&self.door, &self.handle.expiries(), unix);
+        metrics::gauge!("consigner_tls_reload_failed", "door" => self.door.clone())
+            .set(f64::from(state.failed.is_some()));
     }
 
     fn reload_now(&self) -> TlsReload {
