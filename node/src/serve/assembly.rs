@@ -4,8 +4,8 @@ use super::sources::Sources;
 use super::{OnFatal, ServeError, key_feed, sealers, token};
 use crate::config::{ApiConfig, Config, FollowerRequests, TlsFiles};
 use consigner_api::{App, ClientPolicy, KeyManagerPolicy, Limits, RateLimit, Reloader};
-use consigner_gate::ClientTls;
-use consigner_gate::tls::{ALPN_PEER, client_config};
+use consigner_gate::tls::ALPN_PEER;
+use consigner_gate::{ClientTls, ReloadableClientTls};
 use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions};
 use consigner_raft::{Cluster, ClusterOptions, Member};
 use consigner_rules::Network;
@@ -18,25 +18,27 @@ pub(super) struct Parts {
     pub custody: Arc<Custody>,
     /// Shared by sources and key manager API, so that together they stay within its bounds.
     pub decrypt: Arc<DecryptPool>,
+    /// The identity towards the other nodes.
+    pub peer_tls: Arc<ReloadableClientTls>,
 }
 
 impl Parts {
     pub(super) async fn new(config: &Config) -> Result<Self, ServeError> {
+        let TlsFiles { cert, key, ca } = config.peer.tls.clone();
+        let peer_tls = ReloadableClientTls::load(ClientTls { cert, key, ca }, ALPN_PEER)
+            .map_err(|source| ServeError::Tls { door: "peer", source })?;
         let sealers = sealers::build(&config.keys.sealer, config.cluster_id).await?;
         let keyring = Arc::new(Keyring::new(&KeyringOptions::default()).map_err(ServeError::Keyring)?);
         let custody = Custody::new(keyring.clone(), sealers, config.cluster_id);
         let decrypt = &config.keys.decrypt;
         let decrypt = Arc::new(DecryptPool::new(decrypt.threads, decrypt.memory_max));
-        Ok(Self { keyring, custody, decrypt })
+        Ok(Self { keyring, custody, decrypt, peer_tls })
     }
 }
 
-pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal) -> Result<ClusterOptions, ServeError> {
-    let TlsFiles { cert, key, ca } = config.peer.tls.clone();
-    let peer_tls = client_config(&ClientTls { cert, key, ca }, ALPN_PEER)
-        .map_err(|source| ServeError::Tls { door: "peer", source })?;
+pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal) -> ClusterOptions {
     let (fed, settling) = (parts.custody.clone(), parts.custody.clone());
-    Ok(ClusterOptions {
+    ClusterOptions {
         node_id: config.node.id,
         cluster_id: config.cluster_id,
         member: Member {
@@ -45,7 +47,7 @@ pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal)
             api_url: config.api.advertise_url.clone().unwrap_or_default(),
         },
         data_dir: config.node.data_dir.clone(),
-        peer_tls,
+        peer_tls: parts.peer_tls.config(),
         timing: config.raft.clone(),
         snapshot_every: config.snapshot_every,
         on_keys: Arc::new(move |feed| key_feed::feed(&fed, feed)),
@@ -54,7 +56,7 @@ pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal)
             Box::pin(async move { custody.settled().await })
         }),
         on_fatal,
-    })
+    }
 }
 
 pub(super) fn app(

@@ -8,7 +8,7 @@ use super::{OnFatal, ServeError, token};
 use crate::config::{Config, TlsFiles};
 use consigner_api::{App, KeyManagerProof, RateLimit};
 use consigner_gate::door::{Door, DoorConfig, DoorCounters, DoorLimits};
-use consigner_gate::tls::{ALPN_API, ALPN_PEER, ClientAuth};
+use consigner_gate::tls::{ALPN_API, ALPN_PEER, ClientAuth, TlsHandle};
 use consigner_gate::{ReloadableTls, ServerTls};
 use consigner_raft::PeerService;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub(super) struct Doors {
     pub keymanager: Option<Serving>,
     pub peer: Serving,
     pub metrics: Option<Serving>,
+    /// The certificates of the doors, to be reloaded.
+    pub tls: Vec<(String, TlsHandle)>,
 }
 
 /// A door that serves.
@@ -75,10 +77,16 @@ pub(super) async fn open_doors(
         idle_timeout: config.api.idle_timeout,
         ..DoorLimits::default()
     };
+    let (api_tls, peer_tls) =
+        (server_tls("api", &config.api.tls, ALPN_API)?, server_tls("peer", &config.peer.tls, ALPN_PEER)?);
+    let mut tls = vec![
+        ("api".to_owned(), TlsHandle::from(api_tls.clone())),
+        ("peer".to_owned(), TlsHandle::from(peer_tls.clone())),
+    ];
     let api = Door::bind(DoorConfig {
         name: "api".to_owned(),
         addr: config.api.listen,
-        tls: Some(server_tls("api", &config.api.tls, ALPN_API)?),
+        tls: Some(api_tls),
         admit: None,
         limits: api_limits,
     })
@@ -86,12 +94,12 @@ pub(super) async fn open_doors(
     let peer = Door::bind(DoorConfig {
         name: "peer".to_owned(),
         addr: config.peer.listen,
-        tls: Some(server_tls("peer", &config.peer.tls, ALPN_PEER)?),
+        tls: Some(peer_tls),
         admit: None,
         limits: DoorLimits::peer(),
     })
     .await?;
-    let keymanager = bind_keymanager(config).await?;
+    let keymanager = bind_keymanager(config, &mut tls).await?;
     let mut watched = vec![("api", api.counters()), ("peer", peer.counters())];
     watched.extend(keymanager.as_ref().map(|(door, _)| ("keymanager", door.counters())));
     let metrics = serve_metrics(config, app, watched, on_fatal).await?;
@@ -105,11 +113,14 @@ pub(super) async fn open_doors(
         let (routes, stop) = (consigner_api::keymanager_router(app.clone(), policy), CancellationToken::new());
         Serving::spawn("keymanager", stop.clone(), on_fatal, door.serve(routes, stop))
     });
-    Ok(Doors { api, keymanager, peer, metrics })
+    Ok(Doors { api, keymanager, peer, metrics, tls })
 }
 
 /// The key manager API's own listener, and what it asks of its callers.
-async fn bind_keymanager(config: &Config) -> Result<Option<(Door, consigner_api::KeyManagerDoor)>, ServeError> {
+async fn bind_keymanager(
+    config: &Config,
+    reloaded: &mut Vec<(String, TlsHandle)>,
+) -> Result<Option<(Door, consigner_api::KeyManagerDoor)>, ServeError> {
     let Some(keymanager) = &config.keymanager else { return Ok(None) };
     let Some(own) = &keymanager.door else { return Ok(None) };
     let token = keymanager.token_file.as_deref().map(token::read).transpose()?;
@@ -121,6 +132,7 @@ async fn bind_keymanager(config: &Config) -> Result<Option<(Door, consigner_api:
     let TlsFiles { cert, key, ca } = own.tls.clone();
     let tls = ReloadableTls::load_for(ServerTls { cert, key, client_ca: ca }, own.client_auth, ALPN_API)
         .map_err(|source| ServeError::Tls { door: "keymanager", source })?;
+    reloaded.push(("keymanager".to_owned(), TlsHandle::from(tls.clone())));
     let door = Door::bind(DoorConfig {
         name: "keymanager".to_owned(),
         addr: own.listen,

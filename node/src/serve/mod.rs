@@ -24,7 +24,7 @@ pub mod token;
 
 use crate::config::Config;
 use assembly::{Parts, app, cluster_options};
-use consigner_gate::{DoorError, TlsError};
+use consigner_gate::{DoorError, TlsError, TlsWatcher};
 use consigner_keys::Keyring;
 use consigner_raft::{Cluster, OpenError, PeerService};
 use consigner_rules::Network;
@@ -95,6 +95,7 @@ pub struct Node {
     keymanager: Option<Serving>,
     peer: Serving,
     metrics: Option<Serving>,
+    tls: Arc<TlsWatcher>,
     background: CancellationToken,
     _pid_file: Option<PidFile>,
 }
@@ -112,7 +113,7 @@ impl Node {
             genesis_validators_root,
         };
         let parts = Parts::new(&config).await?;
-        let (cluster, peers) = Cluster::open(cluster_options(&config, &parts, on_fatal.clone())?).await?;
+        let (cluster, peers) = Cluster::open(cluster_options(&config, &parts, on_fatal.clone())).await?;
         let readiness = Readiness::default();
         let opened = open(&config, &parts, &cluster, (chain, identity), peers, &readiness, &on_fatal).await;
         let (doors, sources, pid_file) = match opened {
@@ -127,7 +128,10 @@ impl Node {
         spawn_needed("opens keys", parts.custody.clone().run(), &background, &on_fatal);
         start_import(&config, &parts, &cluster, &readiness, &background);
         spawn_needed("reads key sources", sources.run(), &background, &on_fatal);
-        let Doors { api, keymanager, peer, metrics } = doors;
+        let Doors { api, keymanager, peer, metrics, mut tls } = doors;
+        tls.push(("peer-outgoing".to_owned(), parts.peer_tls.clone().into()));
+        let tls = TlsWatcher::new(tls);
+        spawn_needed("watches TLS files", tls.clone().run(background.clone()), &background, &on_fatal);
         tracing::info!(
             node = config.node.id,
             name = config.node.name,
@@ -145,6 +149,7 @@ impl Node {
             keymanager,
             peer,
             metrics,
+            tls,
             background,
             _pid_file: pid_file,
         })
@@ -154,6 +159,12 @@ impl Node {
     #[must_use]
     pub const fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// Reads the certificates of all doors and of the connections to other nodes again, changed or not. What cannot be
+    /// used stays as it was; the log says so.
+    pub async fn reload_tls(&self) {
+        let _logged = self.tls.reload_now().await;
     }
 
     /// Stops in order: not ready, no new requests, requests in flight finish, leadership is handed over, storage is

@@ -1,8 +1,10 @@
-//! A node in its own process: runs until a signal, the end of standard input, or a fatal error.
+//! A node in its own process: runs until a signal, the end of standard input, or a fatal error. SIGHUP reloads its TLS
+//! files.
 
 use super::{Node, OnFatal, ServeError};
 use crate::config::Config;
 use std::io::Read as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,13 +28,17 @@ pub async fn until_stopped(config: Config, stop_with_stdin: bool) -> Result<(), 
     // Caught before anything else starts: a signal during the start stops it in order as well.
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
     super::telemetry::recorder();
     let node = Node::start(config, exit_on_fatal()).await?;
-    let parent_gone = stdin_end(stop_with_stdin);
-    let why = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        () = parent_gone => "the supervisor is gone",
+    let mut parent_gone = pin!(stdin_end(stop_with_stdin));
+    let why = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            () = &mut parent_gone => break "the supervisor is gone",
+            _ = hangup.recv() => node.reload_tls().await,
+        }
     };
     tracing::info!(why, "stopping");
     if tokio::time::timeout(STOP_DEADLINE, node.stop()).await.is_err() {
