@@ -364,6 +364,7 @@ fn a_new_mnemonic_needs_somebody_who_sees_it() {
     assert_eq!(code, 0);
     let words = stdout.lines().find_map(|line| line.strip_prefix("mnemonic: ")).unwrap();
     assert_eq!(words.split(' ').count(), 24);
+    std::fs::remove_dir_all(&out).unwrap();
     let (code, stdout, stderr) = run(&password, &["--show-mnemonic", "--json"]);
     assert_eq!(code, 0, "{stderr}");
     let words = stderr.lines().find_map(|line| line.strip_prefix("mnemonic: ")).unwrap();
