@@ -24,6 +24,12 @@ async fn a_follower_frozen_in_the_middle_of_signing_signs_no_more_when_it_thaws(
 }
 
 #[tokio::test]
+async fn a_follower_that_stumbles_over_the_deletion_is_waited_for() {
+    let report = deletion(Scenario::DeleteHiccup).await;
+    assert_eq!(report.faults.len(), 1);
+}
+
+#[tokio::test]
 async fn a_follower_that_was_down_comes_back_without_the_key() {
     let report = deletion(Scenario::DeleteKilled).await;
     assert_eq!(report.faults.len(), 1);

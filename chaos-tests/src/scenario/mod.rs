@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 /// Acknowledged requests between two faults: enough that the cluster is in full swing again.
 const CALM_SUCCESSES: u64 = 400;
 
+/// The same where a rush brings most of the requests: the storm is light and shows that others go on signing.
+const CALM_BESIDE_A_RUSH: u64 = 60;
+
 /// A slow machine goes on to the next fault after this time.
 const CALM_MAX: Duration = Duration::from_secs(60);
 
@@ -56,6 +59,8 @@ pub enum Scenario {
     Delete,
     /// The same while a follower is frozen in the middle of signing.
     DeleteFrozen,
+    /// The same while a follower is frozen for less than a lease.
+    DeleteHiccup,
     /// The same while a follower is down.
     DeleteKilled,
     /// The same while a follower is frozen and learns of the deletion from a snapshot.
@@ -106,6 +111,7 @@ impl Scenario {
             Self::Mixed => "mixed",
             Self::Delete => "delete",
             Self::DeleteFrozen => "delete-frozen",
+            Self::DeleteHiccup => "delete-hiccup",
             Self::DeleteKilled => "delete-killed",
             Self::DeleteSnapshot => "delete-snapshot",
         }
@@ -127,6 +133,7 @@ impl Scenario {
             }
             Self::Delete => vec![Kind::Delete(Disturbance::None)],
             Self::DeleteFrozen => vec![Kind::Delete(Disturbance::Frozen)],
+            Self::DeleteHiccup => vec![Kind::Delete(Disturbance::Hiccup)],
             Self::DeleteKilled => vec![Kind::Delete(Disturbance::Killed)],
             Self::DeleteSnapshot => vec![Kind::Delete(Disturbance::Snapshot)],
         }
@@ -143,7 +150,7 @@ impl Scenario {
     pub fn overlay(self) -> Option<String> {
         match self {
             Self::Conflicts | Self::LeaderKills | Self::PauseLeader | Self::RestartAll | Self::Mixed => None,
-            Self::Delete | Self::DeleteFrozen | Self::DeleteKilled => Some(KEY_MANAGER.to_owned()),
+            Self::Delete | Self::DeleteFrozen | Self::DeleteHiccup | Self::DeleteKilled => Some(KEY_MANAGER.to_owned()),
             Self::DeleteSnapshot => Some(format!("{KEY_MANAGER}raft: {{snapshot-every: {SNAPSHOT_EVERY}}}\n")),
         }
     }
@@ -225,10 +232,11 @@ async fn break_and_heal(
     let mut field = Field { cluster, courier: courier.clone(), watch, storm: storm.challenger(), faults: Vec::new() };
     let faults = options.scenario.faults(seed);
     let outcome = async {
-        calm(courier, if faults.is_empty() { 3 } else { 1 }).await;
+        let enough = if options.scenario.is_deletion() { CALM_BESIDE_A_RUSH } else { CALM_SUCCESSES };
+        calm(courier, if faults.is_empty() { 3 * enough } else { enough }).await;
         for fault in faults {
             fault.run(&mut field).await?;
-            calm(courier, 1).await;
+            calm(courier, enough).await;
         }
         Ok::<(), FaultError>(())
     }
@@ -241,10 +249,10 @@ async fn break_and_heal(
     Broken { sent, faults: field.faults, not_healed: outcome.err().map(|error| error.to_string()) }
 }
 
-/// Lets the storm rage until enough was signed, `times` over.
-async fn calm(courier: &Courier, times: u32) {
-    let enough = courier.history().successes() + CALM_SUCCESSES * u64::from(times);
-    let until = Instant::now() + CALM_MAX * times;
+/// Lets the storm rage until so many more requests were acknowledged.
+async fn calm(courier: &Courier, successes: u64) {
+    let enough = courier.history().successes() + successes;
+    let until = Instant::now() + CALM_MAX;
     while courier.history().successes() < enough && Instant::now() < until {
         tokio::time::sleep(POLL).await;
     }
