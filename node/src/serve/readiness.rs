@@ -1,8 +1,8 @@
 //! Whether this process is ready: not before its keys are imported and open, and not once it is stopping.
 //!
 //! In: what the assembly and custody know. A key that is open stays open whatever happens to its sealer, so a sealer
-//! that goes down later changes nothing here (L2). Out: the reason why not, for the health endpoints of `api`. Deliberately absent: the
-//! cluster's own readiness, which `api` asks the cluster for.
+//! that goes down later changes nothing here (L2). Out: the reason why not, for the health endpoints of `api`.
+//! Deliberately absent: the cluster's own readiness, which `api` asks the cluster for.
 
 use consigner_api::NodeReadiness;
 use std::sync::Arc;
