@@ -208,7 +208,8 @@ fn overlap(exchange: &Exchange, fault: &Fault) -> bool {
     !ended_before && !began_after
 }
 
-/// Answers that no client should get (404 only for a key that comes or goes), and requests to a node in good health that were lost.
+/// Answers that no client should get (404 only for a key that comes or goes), and requests to a node in good health that
+/// were lost.
 fn unexpected_answers(evidence: &Evidence) -> Vec<String> {
     let is_unexpected = |exchange: &&Exchange| match &exchange.reply {
         Some((_, Reply::Answer { status: 200 | 307 | 412 | 503, .. })) => false,

@@ -25,7 +25,10 @@ use tokio::time::timeout;
 const NUMBERS: u64 = 1 << 20;
 
 /// After an answer without a signature a client waits a little: a node that does not know the key answers in no time.
-const PAUSE: Duration = Duration::from_millis(50);
+pub const CALM: Duration = Duration::from_millis(50);
+
+/// The same where the moment counts in which the key comes: a window between two commits is some milliseconds wide.
+pub const EAGER: Duration = Duration::from_millis(4);
 
 /// Which messages come.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ pub struct Rush {
     source: Source,
     stop: watch::Sender<bool>,
     clients: JoinSet<()>,
+    pause: Duration,
 }
 
 /// Every type; slots and targets rise from the given epoch on.
@@ -85,17 +89,17 @@ pub fn at_or_below(chain: &Chain, key: PublicKey, marks: &Marks, head: u64) -> R
 }
 
 impl Rush {
-    /// Lets `clients` clients begin; each keeps to one node.
+    /// Lets `clients` clients begin; each keeps to one node, and waits for `pause` after an answer without a signature.
     #[must_use]
-    pub fn start(courier: &Arc<Courier>, source: &Source, clients: usize) -> Self {
+    pub fn start(courier: &Arc<Courier>, source: &Source, clients: usize, pause: Duration) -> Self {
         let (courier, source) = (courier.clone(), source.clone());
         let (stop, _) = watch::channel(false);
         let nodes: Vec<u64> = courier.nodes().iter().map(|address| address.node).collect();
         let mut running = JoinSet::new();
         for (_, node) in (0..clients).zip(nodes.into_iter().cycle()) {
-            running.spawn(client(courier.clone(), source.clone(), node, stop.subscribe()));
+            running.spawn(client(courier.clone(), source.clone(), node, pause, stop.subscribe()));
         }
-        Self { courier, source, stop, clients: running }
+        Self { courier, source, stop, clients: running, pause }
     }
 
     /// Sends `count` more requests to a node at once, without waiting for any answer.
@@ -113,7 +117,7 @@ impl Rush {
     /// As many more clients, with the messages that follow.
     #[must_use]
     pub fn again(&self, clients: usize) -> Self {
-        Self::start(&self.courier, &self.source, clients)
+        Self::start(&self.courier, &self.source, clients, self.pause)
     }
 
     /// Stops sending; answers that are still under way are read on.
@@ -128,13 +132,13 @@ impl Rush {
     }
 }
 
-async fn client(courier: Arc<Courier>, source: Source, node: u64, mut stopped: watch::Receiver<bool>) {
+async fn client(courier: Arc<Courier>, source: Source, node: u64, pause: Duration, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
         let Some(message) = next(&source) else { return };
         match courier.ask(node, &message, Agent::Unknown, Phase::Storm).await {
             Some(Reply::Answer { status: 200 | 412, .. }) => {}
             Some(Reply::Answer { .. } | Reply::Lost(_)) => {
-                let _elapsed = timeout(PAUSE, stopped.changed()).await;
+                let _elapsed = timeout(pause, stopped.changed()).await;
             }
             None => return,
         }

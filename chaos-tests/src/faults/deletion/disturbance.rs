@@ -7,7 +7,7 @@ use crate::keymanager::{Deleted, LockedKey};
 use crate::oracle::StatusSample;
 use crate::oracle::observation::statuses;
 use crate::storm::Rush;
-use crate::storm::rush::everything;
+use crate::storm::rush::{CALM, everything};
 use bytes::Bytes;
 use consigner_keys::development::interop_secret;
 use http::Method;
@@ -148,7 +148,8 @@ impl Stage<'_, '_> {
         }
         let behind = self.newest_applied(frozen).unwrap_or(0);
         let messages = everything(&self.chain, key, self.chain.modern_epoch(), self.seed);
-        let writers = Rush::start(&self.field.courier, &messages.map_err(|error| broken("a message", error))?, WRITERS);
+        let writers =
+            Rush::start(&self.field.courier, &messages.map_err(|error| broken("a message", error))?, WRITERS, CALM);
         let until = Instant::now() + HEAL_MAX;
         loop {
             let states = self.states().await;

@@ -18,7 +18,7 @@ use crate::keymanager::{Deleted, KeyManager, LockedKey};
 use crate::oracle::courier::Agent;
 use crate::oracle::observation;
 use crate::oracle::{Content, Marks, Phase, Reply};
-use crate::storm::rush::{at_or_below, everything};
+use crate::storm::rush::{CALM, EAGER, at_or_below, everything};
 use crate::storm::{Chain, Rush};
 use consigner_keys::development::interop_secret;
 use consigner_rules::PublicKey;
@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 const CLIENTS: usize = 50;
 
 /// Clients that ask for what must be refused while the key comes.
-const RIVALS: usize = 9;
+const RIVALS: usize = 24;
 
 /// Signatures of the key before it is deleted: all nodes are in full swing then.
 const SIGNED_MIN: usize = 300;
@@ -98,7 +98,7 @@ impl Stage<'_, '_> {
     async fn import_under_fire(&self, node: u64, text: &str, marks: &Marks, head: u64) -> Result<(), FaultError> {
         let forbidden =
             at_or_below(&self.chain, self.key(), marks, head).map_err(|error| broken("a message", error))?;
-        let rivals = Rush::start(&self.field.courier, &forbidden, RIVALS);
+        let rivals = Rush::start(&self.field.courier, &forbidden, RIVALS, EAGER);
         self.until_answered(self.field.now(), ANSWERS_MIN, |_| true).await?;
         let statuses = self.manager.import(node, std::slice::from_ref(&self.locked), Some(text)).await;
         let statuses = statuses.map_err(|error| broken("an import", error))?;
@@ -124,7 +124,8 @@ impl Stage<'_, '_> {
         let begun = self.field.now();
         let above = marks.target.map_or(0, |(target, _)| target) + EPOCHS_OF_HISTORY;
         let everything = everything(&self.chain, self.key(), above, self.seed);
-        let rush = Rush::start(&self.field.courier, &everything.map_err(|error| broken("a message", error))?, CLIENTS);
+        let rush =
+            Rush::start(&self.field.courier, &everything.map_err(|error| broken("a message", error))?, CLIENTS, CALM);
         self.until_answered(begun, SIGNED_MIN / self.nodes().len(), |status| status == 200).await?;
         Ok(rush)
     }
