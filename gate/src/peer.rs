@@ -49,6 +49,10 @@ pub struct PeerCertificate {
     pub fingerprint_sha256: [u8; 32],
     /// End of validity, in seconds since 1970.
     pub not_after_unix: i64,
+    /// Whether the door's CA for administrators ([`crate::tls::DoorTls::admin_ca`]) issued it. False where there is
+    /// none. A reload judges it anew: a connection that loses the mark is cut, one that gains it has it from its next
+    /// request on.
+    pub from_admin_ca: bool,
 }
 
 /// Why a certificate that webpki accepted names nobody.
@@ -66,7 +70,8 @@ pub enum PeerCertificateError {
 }
 
 impl PeerCertificate {
-    /// Reads the names out of a leaf that has been verified already.
+    /// Reads the names out of a leaf that has been verified already. Who issued it a leaf alone does not show:
+    /// [`Self::from_admin_ca`] stays false.
     ///
     /// # Errors
     /// A certificate whose names are malformed or ambiguous; such a caller is turned away.
@@ -79,6 +84,7 @@ impl PeerCertificate {
             uris,
             fingerprint_sha256: fingerprint(leaf),
             not_after_unix: parsed.validity().not_after.timestamp(),
+            from_admin_ca: false,
         };
         let mut names = certificate.common_name.iter().chain(&certificate.dns_names).chain(&certificate.uris);
         if names.any(|name| name.contains(char::is_control)) {

@@ -34,6 +34,7 @@ fn names_fingerprint_and_end_are_read() {
         uris: vec!["spiffe://test/node1".to_owned()],
         fingerprint_sha256: Sha256::digest(&der).into(),
         not_after_unix: 2_208_988_800,
+        from_admin_ca: false,
     };
     assert_eq!(read, expected);
     assert_eq!(name(read), "node1");

@@ -23,7 +23,7 @@ use super::handshake::{Refused, RefusedAs, first_byte, shake_hands};
 use super::limits::DoorLimits;
 use super::lobby::Place;
 use super::refusal::described;
-use super::standing::Standing;
+use super::standing::{Caller, Standing};
 use super::supervision::{Activity, Verdict, Watch};
 use super::{Gatekeeper, Shutdown, proxy};
 use crate::causes::with_causes;
@@ -56,13 +56,13 @@ pub(super) async fn serve<S, B>(
     };
     match entered {
         Err(refused) => keeper.refused(addr, &refused),
-        Ok(Entered { io: Transport::Plain(plain), peer, cap, standing }) => {
-            supervise(&keeper, plain, (peer, standing), false, service, shutdown).await;
+        Ok(Entered { io: Transport::Plain(plain), caller, cap, standing }) => {
+            supervise(&keeper, plain, (caller, standing), false, service, shutdown).await;
             drop(cap);
         }
-        Ok(Entered { io: Transport::Tls(tls), peer, cap, standing }) => {
+        Ok(Entered { io: Transport::Tls(tls), caller, cap, standing }) => {
             let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-            supervise(&keeper, tls, (peer, standing), http2, service, shutdown).await;
+            supervise(&keeper, tls, (caller, standing), http2, service, shutdown).await;
             drop(cap);
         }
     }
@@ -77,7 +77,7 @@ enum Transport {
 /// A caller that may ask.
 struct Entered {
     io: Transport,
-    peer: Peer,
+    caller: Caller,
     cap: OwnedSemaphorePermit,
     standing: Standing,
 }
@@ -85,7 +85,7 @@ struct Entered {
 async fn supervise<I, S, B>(
     keeper: &Gatekeeper,
     io: I,
-    (peer, mut standing): (Peer, Standing),
+    (caller, mut standing): (Caller, Standing),
     http2: bool,
     service: S,
     shutdown: Shutdown,
@@ -103,8 +103,8 @@ async fn supervise<I, S, B>(
     }
     let io = TokioIo::new(Watched::new(io, activity.clone()));
     let answer = hyper::service::service_fn({
-        let (activity, peer) = (activity.clone(), peer.clone());
-        move |request| answer(request, service.clone(), peer.clone(), activity.clone())
+        let (activity, caller) = (activity.clone(), caller.clone());
+        move |request| answer(request, service.clone(), caller.now(), activity.clone())
     });
     let protocol = protocol(&keeper.limits);
     let mut connection = pin!(protocol.serve_connection(io, answer));
@@ -115,10 +115,10 @@ async fn supervise<I, S, B>(
         tokio::select! {
             result = connection.as_mut() => break result.err().map(|error| with_causes(error.as_ref())),
             () = shutdown.cut.cancelled() => break Some("cut at shutdown".to_owned()),
-            reason = standing.lost() => break Some(keeper.expelled(&peer, reason)),
+            reason = standing.lost() => break Some(keeper.expelled(&caller.now(), reason)),
             () = shutdown.begun.cancelled(), if !leaving => leaving = true,
             _ = tick.tick() => match watch.look(Instant::now(), &activity, &keeper.limits) {
-                Verdict::Keep if is_expired(&peer) => leaving = true,
+                Verdict::Keep if is_expired(&caller.now()) => leaving = true,
                 Verdict::Keep => continue,
                 Verdict::Close => leaving = true,
                 Verdict::Cut(reason) => {
@@ -132,11 +132,12 @@ async fn supervise<I, S, B>(
             let leaving = leave(connection, &activity, &shutdown, &mut watch, keeper);
             break tokio::select! {
                 why = leaving => why,
-                reason = standing.lost() => Some(keeper.expelled(&peer, reason)),
+                reason = standing.lost() => Some(keeper.expelled(&caller.now(), reason)),
             };
         }
     };
     if let Some(why) = why {
+        let peer = caller.now();
         tracing::debug!(door = %keeper.name, peer = %peer.addr, name = peer.name(), why, "connection ended");
     }
 }
@@ -232,7 +233,8 @@ impl Gatekeeper {
         let Some(tls) = &self.tls else {
             let peer = Peer { addr, certificate: None };
             self.admit(&peer)?;
-            return Ok(Entered { io: Transport::Plain(stream), peer, cap: self.caps.connection()?, standing });
+            let caller = Caller::new(peer);
+            return Ok(Entered { io: Transport::Plain(stream), caller, cap: self.caps.connection()?, standing });
         };
         let shaking = tokio::select! {
             shaking = self.caps.shaking.enter(addr.ip()) => shaking,
@@ -247,8 +249,9 @@ impl Gatekeeper {
         };
         self.admit(&peer)?;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-        standing.prove(tls.clone(), renewals, chain);
-        Ok(Entered { io: Transport::Tls(Box::new(stream)), peer, cap: self.caps.connection()?, standing })
+        let caller = Caller::new(peer);
+        standing.prove(tls.clone(), renewals, chain, caller.clone());
+        Ok(Entered { io: Transport::Tls(Box::new(stream)), caller, cap: self.caps.connection()?, standing })
     }
 
     /// Whether a connection from there is looked at at all. A balancer's are: it is its client who counts.

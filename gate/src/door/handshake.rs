@@ -94,22 +94,23 @@ pub(super) async fn shake_hands(
             linger(stream).await;
             Err(Refused { certificate, ..Refused::because(explain(&error)) })
         }
-        Ok(Ok(stream)) => match who(&stream, addr, tls.client_auth()) {
+        Ok(Ok(stream)) => match who(&stream, addr, tls) {
             Ok(peer) => Ok((stream, peer)),
             Err(reason) => Err(Refused { certificate, ..Refused::because(reason) }),
         },
     }
 }
 
-fn who(stream: &TlsStream<TcpStream>, addr: SocketAddr, client_auth: ClientAuth) -> Result<Peer, String> {
-    let leaf: Option<&CertificateDer<'_>> = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let leaf = match (leaf, client_auth) {
+fn who(stream: &TlsStream<TcpStream>, addr: SocketAddr, tls: &ReloadableTls) -> Result<Peer, String> {
+    let chain: &[CertificateDer<'static>] = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let leaf = match (chain.first(), tls.client_auth()) {
         (Some(leaf), _) => leaf,
         (None, ClientAuth::Optional) => return Ok(Peer { addr, certificate: None }),
         // Cannot be absent, since the verifier demands one; but a door must not open on "cannot".
         (None, ClientAuth::Required) => return Err("no client certificate".to_owned()),
     };
-    let certificate = PeerCertificate::parse(leaf).map_err(|why| why.to_string())?;
+    let mut certificate = PeerCertificate::parse(leaf).map_err(|why| why.to_string())?;
+    certificate.from_admin_ca = tls.is_of_admin_ca(chain);
     Ok(Peer { addr, certificate: Some(Arc::new(certificate)) })
 }
 

@@ -2,14 +2,18 @@
 //!
 //! Each connection waits here for news by itself, so that no register of all of them is needed: after a reload of the
 //! door's TLS files it verifies its own client's chain again, after a change of the address rules its own address.
+//! Whoever ceases to be an administrator is put out, too, with what it has in flight; whoever becomes one is from its
+//! next request on.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
 use super::addresses::{AddressRules, IpAllowlist};
+use crate::peer::{Peer, PeerCertificate};
 use crate::tls::ReloadableTls;
 
 /// The grounds on which one connection stands.
@@ -25,6 +29,48 @@ struct Proof {
     renewals: watch::Receiver<u64>,
     /// Leaf first; empty if none was shown.
     chain: Vec<CertificateDer<'static>>,
+    caller: Caller,
+}
+
+/// Who a connection's next request comes from. Clones are the same caller.
+#[derive(Clone)]
+pub(super) struct Caller(Arc<ArcSwap<Peer>>);
+
+impl Caller {
+    pub(super) fn new(peer: Peer) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(peer)))
+    }
+
+    pub(super) fn now(&self) -> Peer {
+        Peer::clone(&self.0.load())
+    }
+
+    fn is_admin(&self) -> bool {
+        self.0.load().certificate.as_ref().is_some_and(|certificate| certificate.from_admin_ca)
+    }
+
+    fn becomes_admin(&self) {
+        let Peer { addr, certificate } = self.now();
+        let raise = |certificate: Arc<PeerCertificate>| {
+            Arc::new(PeerCertificate { from_admin_ca: true, ..Arc::unwrap_or_clone(certificate) })
+        };
+        self.0.store(Arc::new(Peer { addr, certificate: certificate.map(raise) }));
+    }
+}
+
+impl Proof {
+    /// # Errors
+    /// Why the caller may not stay.
+    fn judge_again(&self) -> Result<(), String> {
+        let is_admin =
+            self.tls.verify_again(&self.chain).map_err(|why| format!("certificate no longer accepted: {why}"))?;
+        match (self.caller.is_admin(), is_admin) {
+            (true, false) => return Err("certificate no longer of an administrators' CA".to_owned()),
+            (false, true) => self.caller.becomes_admin(),
+            (true, true) | (false, false) => {}
+        }
+        Ok(())
+    }
 }
 
 impl Standing {
@@ -39,8 +85,9 @@ impl Standing {
         tls: Arc<ReloadableTls>,
         renewals: watch::Receiver<u64>,
         chain: Vec<CertificateDer<'static>>,
+        caller: Caller,
     ) {
-        self.proof = Some(Proof { tls, renewals, chain });
+        self.proof = Some(Proof { tls, renewals, chain, caller });
     }
 
     /// Returns once the caller would not be let in any more, with the reason. May be dropped and called again.
@@ -54,8 +101,8 @@ impl Standing {
                     }
                 }
                 () = news(proof.as_mut().map(|proof| &mut proof.renewals)) => {
-                    if let Some(Err(why)) = proof.as_ref().map(|proof| proof.tls.verify_again(&proof.chain)) {
-                        return format!("certificate no longer accepted: {why}");
+                    if let Some(Err(why)) = proof.as_ref().map(Proof::judge_again) {
+                        return why;
                     }
                 }
             }

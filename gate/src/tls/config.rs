@@ -6,25 +6,21 @@ use std::sync::Arc;
 
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ServerConfig};
 
 use super::expiry::Expiry;
-use super::known_clients::KnownClients;
 use super::protocol::provider;
-use super::trust::PinningVerifier;
+use super::trust::Clients;
 use super::verifier::RecordingVerifier;
-use super::{
-    ClientAuth, ClientTls, DoorTls, OutgoingTls, ServerIdentity, ServerTls, StaleCrl, TlsError, crl, pem, pkcs12,
-};
+use super::{ClientTls, DoorTls, OutgoingTls, ServerIdentity, ServerTls, StaleCrl, TlsError, crl, pem, pkcs12};
 use crate::peer::PeerCertificate;
 
 /// What a door needs, all from one reading of its files.
 pub(super) struct ServerSide {
     pub(super) config: Arc<ServerConfig>,
-    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    pub(super) clients: Clients,
     pub(super) expiries: Vec<Expiry>,
     /// Of the leaf.
     pub(super) not_after_unix: i64,
@@ -63,10 +59,10 @@ pub fn client_config(tls: &ClientTls, alpn: &[&[u8]]) -> Result<Arc<ClientConfig
 pub(super) fn server_side(door: &DoorTls, alpn: &[&[u8]]) -> Result<ServerSide, TlsError> {
     let provider = provider(door.versions, &door.suites)?;
     let own = identity(&door.identity, &provider)?;
-    let (verifier, ends) = client_verifier(door, &provider)?;
+    let clients = Clients::load(door, &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(door.versions.supported())?
-        .with_client_cert_verifier(Arc::new(RecordingVerifier::new(verifier.clone())))
+        .with_client_cert_verifier(Arc::new(RecordingVerifier::new(clients.verifier.clone())))
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(own.key)));
     // A resumed session skips the verification of the client certificate (see the module head): neither session ids,
     // nor TLS 1.2 tickets (the default ticketer makes none), nor TLS 1.3 tickets.
@@ -75,8 +71,8 @@ pub(super) fn server_side(door: &DoorTls, alpn: &[&[u8]]) -> Result<ServerSide, 
     config.alpn_protocols = protocols(alpn);
     // Whoever lists suites means their order, too.
     config.ignore_client_order = door.suites.are_chosen();
-    let expiries = own.expiries.into_iter().chain(ends).collect();
-    Ok(ServerSide { config: Arc::new(config), verifier, expiries, not_after_unix: own.not_after_unix })
+    let expiries = own.expiries.into_iter().chain(clients.expiries.iter().cloned()).collect();
+    Ok(ServerSide { config: Arc::new(config), clients, expiries, not_after_unix: own.not_after_unix })
 }
 
 /// Reads every file of outgoing connections.
@@ -87,7 +83,8 @@ pub(super) fn client_side(tls: &OutgoingTls) -> Result<ClientSide, TlsError> {
     let mut expiries = pem::chain_expiries(cert, &own.cert)?;
     let authorities = pem::authorities(ca)?;
     let crls = crl::load(&tls.crls, tls.stale_crl, &authorities, &provider)?;
-    let mut verifier = WebPkiServerVerifier::builder_with_provider(authorities.store, provider).with_crls(crls.lists);
+    let mut verifier =
+        WebPkiServerVerifier::builder_with_provider(authorities.store.clone(), provider).with_crls(crls.lists);
     if tls.stale_crl == StaleCrl::Refuse {
         verifier = verifier.enforce_revocation_expiration();
     }
@@ -118,51 +115,6 @@ fn identity(identity: &ServerIdentity, provider: &CryptoProvider) -> Result<Iden
         .map_err(|reason| TlsError::BadCertificate { path: path.into(), reason: reason.to_string() })?;
     let expiries = pem::chain_expiries(path, &key.cert)?;
     Ok(Identity { key: Arc::new(key), expiries, not_after_unix: leaf.not_after_unix })
-}
-
-fn client_verifier(
-    door: &DoorTls,
-    provider: &Arc<CryptoProvider>,
-) -> Result<(Arc<dyn ClientCertVerifier>, Vec<Expiry>), TlsError> {
-    let (by_ca, expiries) = match door.trust.ca() {
-        Some(ca) => {
-            let (verifier, expiries) = ca_verifier(door, ca, provider)?;
-            (Some(verifier), expiries)
-        }
-        None if !door.crls.is_empty() => return Err(TlsError::CrlWithoutCa),
-        None => (None, Vec::new()),
-    };
-    let known = door.trust.known_clients().map(|path| KnownClients::load(path)).transpose()?;
-    let pinning = |ca, known| PinningVerifier {
-        ca,
-        known,
-        client_auth: door.client_auth,
-        algorithms: provider.signature_verification_algorithms,
-    };
-    match (by_ca, known) {
-        (Some(by_ca), None) => Ok((by_ca, expiries)),
-        (by_ca, known) => Ok((Arc::new(pinning(by_ca, known.unwrap_or_default())), expiries)),
-    }
-}
-
-fn ca_verifier(
-    door: &DoorTls,
-    ca: &Path,
-    provider: &Arc<CryptoProvider>,
-) -> Result<(Arc<dyn ClientCertVerifier>, Vec<Expiry>), TlsError> {
-    let authorities = pem::authorities(ca)?;
-    let crls = crl::load(&door.crls, door.stale_crl, &authorities, provider)?;
-    let mut verifier = WebPkiClientVerifier::builder_with_provider(authorities.store, provider.clone());
-    verifier = verifier.with_crls(crls.lists);
-    if door.stale_crl == StaleCrl::Refuse {
-        verifier = verifier.enforce_revocation_expiration();
-    }
-    if door.client_auth == ClientAuth::Optional {
-        // A certificate that is shown must still be valid: a wrong one is refused, not ignored.
-        verifier = verifier.allow_unauthenticated();
-    }
-    let expiries = authorities.expiries.into_iter().chain(crls.expiries).collect();
-    Ok((verifier.build()?, expiries))
 }
 
 fn protocols(alpn: &[&[u8]]) -> Vec<Vec<u8>> {

@@ -28,6 +28,23 @@ pub(super) struct Crls {
     pub(super) expiries: Vec<Expiry>,
 }
 
+impl Crls {
+    /// The lists that may speak about certificates of these CAs. One of another CA of the same name is left out: webpki
+    /// chooses lists by name alone, and would then refuse everybody for its signature.
+    pub(super) fn of(
+        &self,
+        authorities: &Authorities,
+        provider: &CryptoProvider,
+    ) -> Vec<CertificateRevocationListDer<'static>> {
+        let is_for_them = |der: &&CertificateRevocationListDer<'static>| {
+            CertificateRevocationList::from_der(der).is_ok_and(|(_, parsed)| {
+                is_signed_by_its_issuer(&parsed, parsed.tbs_cert_list.issuer.as_raw(), authorities, provider)
+            })
+        };
+        self.lists.iter().filter(is_for_them).cloned().collect()
+    }
+}
+
 /// Reads all files, or says which of them cannot be used and why.
 pub(super) fn load(
     files: &[PathBuf],

@@ -20,11 +20,22 @@ use super::expiry::{Expiry, What};
 pub(super) const PEM_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The trust anchors of a bundle.
+#[derive(Clone)]
 pub(super) struct Authorities {
     pub(super) store: Arc<RootCertStore>,
     /// The same, as they were read.
     pub(super) certificates: Vec<CertificateDer<'static>>,
     pub(super) expiries: Vec<Expiry>,
+}
+
+impl Authorities {
+    /// The trust anchors of two bundles.
+    pub(super) fn and(mut self, other: &Self) -> Self {
+        Arc::make_mut(&mut self.store).roots.extend(other.store.roots.iter().cloned());
+        self.certificates.extend(other.certificates.iter().cloned());
+        self.expiries.extend(other.expiries.iter().cloned());
+        self
+    }
 }
 
 /// A certificate chain with its key, checked: they belong together and the leaf is valid now.

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::sync::watch;
 
 use super::config::{ServerSide, server_side};
 use super::expiry::Expiry;
 use super::stamps::Stamps;
+use super::trust::Clients;
 use super::{ClientAuth, DoorTls, ServerTls, TlsError};
 
 /// The TLS configuration of a door, taken anew for every accepted connection.
@@ -30,7 +30,7 @@ pub struct ReloadableTls {
 
 struct Generation {
     config: Arc<ServerConfig>,
-    verifier: Arc<dyn ClientCertVerifier>,
+    clients: Clients,
     expiries: Vec<Expiry>,
     not_after_unix: i64,
     /// Taken before the files were read, so that a change in between is seen as one.
@@ -111,11 +111,19 @@ impl ReloadableTls {
         self.renewals.subscribe()
     }
 
-    /// Verifies the chain of an open connection, leaf first, against the generation in use now.
-    pub(crate) fn verify_again(&self, chain: &[CertificateDer<'static>]) -> Result<(), rustls::Error> {
-        let Some((leaf, intermediates)) = chain.split_first() else { return Ok(()) };
-        let verifier = self.current.load().verifier.clone();
-        verifier.verify_client_cert(leaf, intermediates, UnixTime::now()).map(|_verified| ())
+    /// Verifies the chain of an open connection, leaf first, against the generation in use now. Whether a CA of the
+    /// administrators issued it; false if there is none.
+    pub(crate) fn verify_again(&self, chain: &[CertificateDer<'static>]) -> Result<bool, rustls::Error> {
+        let Some((leaf, intermediates)) = chain.split_first() else { return Ok(false) };
+        let (now, current) = (UnixTime::now(), self.current.load());
+        current.clients.verifier.verify_client_cert(leaf, intermediates, now)?;
+        Ok(current.clients.are_admins(leaf, intermediates, now))
+    }
+
+    /// Whether a CA of the administrators issued this chain, which a handshake has verified, leaf first.
+    pub(crate) fn is_of_admin_ca(&self, chain: &[CertificateDer<'static>]) -> bool {
+        let Some((leaf, intermediates)) = chain.split_first() else { return false };
+        self.current.load().clients.are_admins(leaf, intermediates, UnixTime::now())
     }
 }
 
@@ -128,6 +136,6 @@ impl std::fmt::Debug for ReloadableTls {
 fn generation(settings: &DoorTls, alpn: &[Vec<u8>]) -> Result<Generation, TlsError> {
     let stamps = Stamps::of(&settings.files());
     let alpn: Vec<&[u8]> = alpn.iter().map(Vec::as_slice).collect();
-    let ServerSide { config, verifier, expiries, not_after_unix } = server_side(settings, &alpn)?;
-    Ok(Generation { config, verifier, expiries, not_after_unix, stamps })
+    let ServerSide { config, clients, expiries, not_after_unix } = server_side(settings, &alpn)?;
+    Ok(Generation { config, clients, expiries, not_after_unix, stamps })
 }

@@ -12,9 +12,12 @@ pub struct DoorTls {
     pub identity: ServerIdentity,
     /// Which client certificates are good.
     pub trust: ClientTrust,
+    /// A second CA bundle, PEM, whose certificates are good, too, and administrators':
+    /// [`crate::PeerCertificate::from_admin_ca`]. A CA that is in both bundles makes all its clients administrators.
+    pub admin_ca: Option<PathBuf>,
     /// Whether one must be shown.
     pub client_auth: ClientAuth,
-    /// Certificate revocation lists of the client CAs, PEM, one or more lists per file. None: nothing is revoked. With
+    /// Certificate revocation lists of all client CAs, PEM, one or more lists per file. None: nothing is revoked. With
     /// any, a CA without a list is a CA whose clients are refused (their status is unknown).
     pub crls: Vec<PathBuf>,
     /// What an expired list means.
@@ -92,6 +95,7 @@ impl From<ServerTls> for DoorTls {
         Self {
             identity: ServerIdentity::Pem { cert, key },
             trust: ClientTrust::Ca(client_ca),
+            admin_ca: None,
             client_auth: ClientAuth::Required,
             crls: Vec::new(),
             stale_crl: StaleCrl::default(),
@@ -121,6 +125,7 @@ impl DoorTls {
             ServerIdentity::Pkcs12 { file, password_file } => vec![file.clone(), password_file.clone()],
         };
         files.extend(self.trust.ca().cloned());
+        files.extend(self.admin_ca.clone());
         files.extend(self.trust.known_clients().cloned());
         files.extend(self.crls.iter().cloned());
         files

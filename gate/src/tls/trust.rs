@@ -1,33 +1,131 @@
-//! Decides about client certificates: by CA and revocation list, by pinned fingerprint, or by either.
+//! Decides about client certificates: by CA and revocation list, by pinned fingerprint, or by either; and which of them
+//! are administrators'.
+//!
+//! ```text
+//! client CA --\
+//! admin CA ----+-> one of them accepts, and none says "revoked" -> in; the admin CA accepts -> an administrator
+//! known clients/
+//! ```
 
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::ClientAuth;
+use super::crl::{self, Crls};
+use super::expiry::Expiry;
 use super::known_clients::KnownClients;
+use super::pem::{self, Authorities};
+use super::{ClientAuth, DoorTls, StaleCrl, TlsError};
 
-/// A verifier that accepts pinned certificates, and those of a CA if there is one.
-#[derive(Debug)]
-pub(super) struct PinningVerifier {
-    pub(super) ca: Option<Arc<dyn ClientCertVerifier>>,
-    pub(super) known: KnownClients,
-    pub(super) client_auth: ClientAuth,
-    pub(super) algorithms: WebPkiSupportedAlgorithms,
+/// Which client certificates a door accepts, out of one reading of its files.
+pub(super) struct Clients {
+    /// Decides who gets in.
+    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    /// Decides who of them is an administrator; `None`: nobody.
+    admins: Option<Arc<dyn ClientCertVerifier>>,
+    /// Of CAs and revocation lists.
+    pub(super) expiries: Vec<Expiry>,
 }
 
-impl ClientCertVerifier for PinningVerifier {
+impl Clients {
+    /// Reads CA bundles, revocation lists and known clients.
+    pub(super) fn load(door: &DoorTls, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let by_ca = door.trust.ca().map(|ca| pem::authorities(ca)).transpose()?;
+        let admins = door.admin_ca.as_deref().map(pem::authorities).transpose()?;
+        let all = match (&by_ca, &admins) {
+            (Some(by_ca), Some(admins)) => {
+                warn_of_shared(by_ca, admins);
+                Some(by_ca.clone().and(admins))
+            }
+            (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+            (None, None) => None,
+        };
+        let crls = match &all {
+            Some(all) => crl::load(&door.crls, door.stale_crl, all, provider)?,
+            None if door.crls.is_empty() => Crls::default(),
+            None => return Err(TlsError::CrlWithoutCa),
+        };
+        let verifier = |of: &Authorities| ca_verifier(door, of, &crls, provider);
+        let (by_ca, admins) = (by_ca.as_ref().map(verifier).transpose()?, admins.as_ref().map(verifier).transpose()?);
+        let known = door.trust.known_clients().map(|path| KnownClients::load(path)).transpose()?;
+        let expiries = all.into_iter().flat_map(|all| all.expiries).chain(crls.expiries).collect();
+        let verifier = match (by_ca, &admins, known) {
+            (Some(by_ca), None, None) => by_ca,
+            (by_ca, admins, known) => Arc::new(JoiningVerifier {
+                hints: if known.is_some() { Vec::new() } else { hints(by_ca.iter().chain(admins)) },
+                by_ca: by_ca.into_iter().chain(admins.clone()).collect(),
+                known: known.unwrap_or_default(),
+                client_auth: door.client_auth,
+                algorithms: provider.signature_verification_algorithms,
+            }),
+        };
+        Ok(Self { verifier, admins, expiries })
+    }
+
+    /// Whether a CA of the administrators issued this chain, and has not revoked it.
+    pub(super) fn are_admins(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> bool {
+        self.admins.as_ref().is_some_and(|admins| admins.verify_client_cert(leaf, intermediates, now).is_ok())
+    }
+}
+
+fn ca_verifier(
+    door: &DoorTls,
+    authorities: &Authorities,
+    crls: &Crls,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut verifier = WebPkiClientVerifier::builder_with_provider(authorities.store.clone(), provider.clone())
+        .with_crls(crls.of(authorities, provider));
+    if door.stale_crl == StaleCrl::Refuse {
+        verifier = verifier.enforce_revocation_expiration();
+    }
+    if door.client_auth == ClientAuth::Optional {
+        // A certificate that is shown must still be valid: a wrong one is refused, not ignored.
+        verifier = verifier.allow_unauthenticated();
+    }
+    Ok(verifier.build()?)
+}
+
+fn hints<'v>(verifiers: impl Iterator<Item = &'v Arc<dyn ClientCertVerifier>>) -> Vec<DistinguishedName> {
+    verifiers.flat_map(|verifier| verifier.root_hint_subjects().iter().cloned()).collect()
+}
+
+fn warn_of_shared(clients: &Authorities, admins: &Authorities) {
+    for shared in clients.certificates.iter().filter(|ca| admins.certificates.contains(ca)) {
+        let ca = crate::peer::describe(shared);
+        tracing::warn!(ca, "this CA is in both bundles: every client that it certifies is an administrator");
+    }
+}
+
+/// A verifier that accepts pinned certificates, and those of several bundles.
+#[derive(Debug)]
+struct JoiningVerifier {
+    by_ca: Vec<Arc<dyn ClientCertVerifier>>,
+    known: KnownClients,
+    /// Empty where certificates are pinned: a client that sees names of CAs shows no certificate of another issuer
+    /// (Java does so).
+    hints: Vec<DistinguishedName>,
+    client_auth: ClientAuth,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for JoiningVerifier {
     fn client_auth_mandatory(&self) -> bool {
         self.client_auth == ClientAuth::Required
     }
 
-    /// None: a client that sees names of CAs shows no certificate of another issuer (Java does so).
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
+        &self.hints
     }
 
     fn verify_client_cert(
@@ -36,18 +134,23 @@ impl ClientCertVerifier for PinningVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let by_ca = self.ca.as_ref().map(|ca| ca.verify_client_cert(end_entity, intermediates, now));
-        match by_ca {
-            Some(Ok(verified)) => return Ok(verified),
-            // Whoever revokes a certificate means it, also where a name was forgotten in the file.
-            Some(Err(error)) if is_revoked(&error) => return Err(error),
-            Some(Err(_)) | None => {}
+        let verdicts: Vec<_> =
+            self.by_ca.iter().map(|ca| ca.verify_client_cert(end_entity, intermediates, now)).collect();
+        // Whoever revokes a certificate means it, also where another CA vouches or a name was forgotten in the file.
+        if let Some(revoked) = verdicts.iter().filter_map(|verdict| verdict.as_ref().err()).find(|why| is_revoked(why))
+        {
+            return Err(revoked.clone());
         }
-        match (self.known.check(end_entity, now), by_ca) {
-            (Ok(()), _) => Ok(ClientCertVerified::assertion()),
-            // Not pinned: then what the CA's verifier says is more to the point.
-            (Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)), Some(by_ca)) => by_ca,
-            (Err(error), _) => Err(error),
+        if verdicts.iter().any(Result::is_ok) {
+            return Ok(ClientCertVerified::assertion());
+        }
+        match self.known.check(end_entity, now) {
+            Ok(()) => Ok(ClientCertVerified::assertion()),
+            // Not pinned: then what a CA's verifier says is more to the point.
+            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)) => {
+                Err(most_telling(verdicts.into_iter().filter_map(Result::err)))
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -76,4 +179,10 @@ impl ClientCertVerifier for PinningVerifier {
 
 fn is_revoked(error: &Error) -> bool {
     matches!(error, Error::InvalidCertificate(CertificateError::Revoked))
+}
+
+/// What the issuing CA finds wrong says more than that the other CA did not issue it.
+fn most_telling(errors: impl Iterator<Item = Error>) -> Error {
+    let is_foreign = |error: &Error| matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer));
+    errors.min_by_key(is_foreign).unwrap_or(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
 }
