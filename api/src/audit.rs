@@ -198,6 +198,7 @@ mod tests {
             uris: Vec::new(),
             fingerprint_sha256: [7; 32],
             not_after_unix: i64::MAX,
+            from_admin_ca: false,
         };
         let addr = "127.0.0.1:5555".parse().unwrap();
         let by = |name: &str| Actor::peer(&Peer { addr, certificate: Some(Arc::new(certificate(name))) });

@@ -146,6 +146,7 @@ impl Ask {
                 uris: Vec::new(),
                 fingerprint_sha256: [7; 32],
                 not_after_unix: i64::MAX,
+                from_admin_ca: false,
             })
         });
         let peer = Peer { addr: "127.0.0.1:5555".parse().unwrap(), certificate };
