@@ -6,6 +6,7 @@
 //! Deliberately absent: inner causes of 5xx, which go to the log; secrets, of which no error knows any.
 
 use crate::admission::{Asked, BodyError, HostProblem};
+use crate::audit::AuditError;
 use crate::json::Json;
 use axum::response::{IntoResponse, Response};
 pub(crate) use consigner_gate::with_causes;
@@ -27,10 +28,10 @@ pub(crate) enum ApiError {
     BadRequest(String),
     /// The request names no host, or a foreign one.
     Host(HostProblem),
-    /// The caller has not shown the token.
-    Unauthorized(&'static str),
-    /// The caller may not do this.
-    Forbidden(&'static str),
+    /// What the caller shows to prove who it is does not count, or is missing. The reason never holds what was shown.
+    Unauthorized(String),
+    /// The caller may not do this; the reason names the identity that was seen.
+    Forbidden(String),
     /// The caller called too often.
     TooMany {
         /// When to come again.
@@ -137,7 +138,8 @@ impl ApiError {
             Self::Host(problem) => error(problem.to_string()),
             Self::BadRequest(text) | Self::Conflict(text) => error(text.as_str()),
             Self::Unavailable(text) => error(format!("{text}; try again")),
-            Self::Unauthorized(text) | Self::Forbidden(text) | Self::NotOffered(text) => error(*text),
+            Self::Unauthorized(text) | Self::Forbidden(text) => error(text.as_str()),
+            Self::NotOffered(text) => error(*text),
             Self::TooMany { seconds } => error(format!("too many calls; come again in {seconds} s")),
             Self::NoSuchPath => error("no such path"),
             Self::UnknownKey(key) => error(format!("no key {key} in this cluster")),
@@ -255,6 +257,12 @@ impl From<SignError> for ApiError {
             // The keyring has logged it as an ERROR, with the key.
             SignError::Mismatch => Self::Internal,
         }
+    }
+}
+
+impl From<AuditError> for ApiError {
+    fn from(error: AuditError) -> Self {
+        Self::Unavailable(error.to_string())
     }
 }
 

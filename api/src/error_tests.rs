@@ -22,7 +22,7 @@ async fn every_error_has_its_status_and_says_something_in_json() {
         (ApiError::Host(HostProblem::Missing), 400, "Host header"),
         (ApiError::Host(HostProblem::Several), 400, "more than one"),
         (ApiError::Host(HostProblem::NotAllowed("evil".to_owned())), 403, "allowlist"),
-        (ApiError::Forbidden("no"), 403, "no"),
+        (ApiError::Forbidden("no".to_owned()), 403, "no"),
         (ApiError::NoSuchPath, 404, "no such path"),
         (ApiError::UnknownKey(key), 404, "0x0101"),
         (ApiError::MethodNotAllowed, 405, "Allow"),

@@ -6,7 +6,7 @@
 //! operation, tokens.
 
 use crate::app::{App, Shared};
-use crate::audit::{self, Actor};
+use crate::audit::{self, Actor, Flood};
 use crate::error::ApiError;
 use axum::extract::FromRequestParts;
 use consigner_gate::Peer;
@@ -51,15 +51,10 @@ impl FromRequestParts<Arc<Shared>> for Admin {
         let peer = certified(parts)?;
         if !is_admin(&shared.app, &peer) {
             let actor = Actor::peer(&peer);
-            let event = audit::Event {
-                actor: &actor,
-                operation: audit::Operation::AdminAccess,
-                key: None,
-                outcome: audit::Outcome::Refused,
-                reason: &format!("{} {}: {NO_ADMIN}", parts.method, parts.uri.path()),
-            };
-            audit::record_within(&shared.lines.refused_access, &event);
-            return Err(ApiError::Forbidden(NO_ADMIN));
+            let reason = &format!("{} {}: {NO_ADMIN}", parts.method, parts.uri.path());
+            let event = audit::Event::new(&actor, audit::Operation::AdminAccess, audit::Outcome::Refused, reason);
+            shared.app.audit.record_within(Flood::Denied, &event);
+            return Err(ApiError::Forbidden(NO_ADMIN.to_owned()));
         }
         Ok(Self { actor: Actor::peer(&peer) })
     }
@@ -82,7 +77,7 @@ pub(crate) fn named(peer: &Peer) -> Option<&str> {
 fn certified(parts: &Parts) -> Result<Peer, ApiError> {
     match parts.extensions.get::<Peer>() {
         Some(peer) if peer.certificate.is_some() => Ok(peer.clone()),
-        Some(_) | None => Err(ApiError::Forbidden("a client certificate is required")),
+        Some(_) | None => Err(ApiError::Forbidden("a client certificate is required".to_owned())),
     }
 }
 
@@ -90,5 +85,5 @@ fn turned_away(parts: &Parts, peer: &Peer, shared: &Shared, why: &'static str) -
     if shared.lines.turned_away.may_write() {
         tracing::warn!(peer = %peer.addr, certificate = peer.name(), path = parts.uri.path(), why, "request refused");
     }
-    ApiError::Forbidden(why)
+    ApiError::Forbidden(why.to_owned())
 }

@@ -13,7 +13,7 @@ use super::rate::{Buckets, RateLimit};
 use super::token::{Shown, TokenHash, shown};
 use crate::admission::{NO_ADMIN, is_admin, named};
 use crate::app::Shared;
-use crate::audit::{self, Actor};
+use crate::audit::{self, Actor, Flood};
 use crate::error::ApiError;
 use axum::extract::FromRequestParts;
 use consigner_gate::{HostAllowlist, Peer};
@@ -100,7 +100,7 @@ impl FromRequestParts<Arc<Shared>> for Manager {
             return Err(ApiError::NotOffered(DISABLED));
         };
         let Some(peer) = parts.extensions.get::<Peer>() else {
-            return Err(ApiError::Forbidden("the caller is not known"));
+            return Err(ApiError::Forbidden("the caller is not known".to_owned()));
         };
         let (actor, address) = (Actor::peer(peer), peer.addr.ip().to_string());
         let proven = prove(parts, peer, proof, shared);
@@ -113,14 +113,9 @@ impl FromRequestParts<Arc<Shared>> for Manager {
             (Ok(()), Err(error)) => error,
             (Err(seconds), Ok(()) | Err(_)) => ApiError::TooMany { seconds },
         };
-        let event = audit::Event {
-            actor: &actor,
-            operation: audit::Operation::KeyManagerAccess,
-            key: None,
-            outcome: audit::Outcome::Refused,
-            reason: &format!("{} {}: {}", parts.method, parts.uri.path(), refused.sentence()),
-        };
-        audit::record_within(&shared.lines.refused_access, &event);
+        let reason = &format!("{} {}: {}", parts.method, parts.uri.path(), refused.sentence());
+        let event = audit::Event::new(&actor, audit::Operation::KeyManagerAccess, audit::Outcome::Refused, reason);
+        shared.app.audit.record_within(Flood::Credentials, &event);
         Err(refused)
     }
 }
@@ -129,7 +124,7 @@ fn prove(parts: &Parts, peer: &Peer, proof: &KeyManagerProof, shared: &Shared) -
     let token = match proof {
         KeyManagerProof::AdminCertificate { token } => {
             if !is_admin(&shared.app, peer) {
-                return Err(ApiError::Forbidden(NO_ADMIN));
+                return Err(ApiError::Forbidden(NO_ADMIN.to_owned()));
             }
             token.as_ref()
         }
@@ -137,7 +132,11 @@ fn prove(parts: &Parts, peer: &Peer, proof: &KeyManagerProof, shared: &Shared) -
     };
     match token.map(|token| shown(&parts.headers, token)) {
         None | Some(Shown::Right) => Ok(()),
-        Some(Shown::Nothing) => Err(ApiError::Unauthorized("a bearer token is required: Authorization: Bearer ..")),
-        Some(Shown::Wrong) => Err(ApiError::Unauthorized("this is not the token of this node")),
+        Some(Shown::Nothing) => Err(unauthorized("a bearer token is required: Authorization: Bearer ..")),
+        Some(Shown::Wrong) => Err(unauthorized("this is not the token of this node")),
     }
+}
+
+fn unauthorized(why: &str) -> ApiError {
+    ApiError::Unauthorized(why.to_owned())
 }
