@@ -14,6 +14,7 @@
 //! | [`storm`] | seeded requests: conflicting, surrounding, identical, stale |
 //! | [`keymanager`] | keys brought in and taken away through the key manager API |
 //! | [`faults`] | one file per fault |
+//! | [`perimeter`] | callers of every kind: certificates, addresses, balancers |
 //! | [`oracle`] | what was asked and answered, and what is computed from it; never a log line |
 //! | [`invariants`] | one file per invariant of the design: evidence in, violations out |
 //! | [`scenario`] | the runs that have a name |
@@ -31,6 +32,7 @@ pub mod faults;
 pub mod invariants;
 pub mod keymanager;
 pub mod oracle;
+pub mod perimeter;
 pub mod report;
 pub mod rng;
 pub mod scenario;

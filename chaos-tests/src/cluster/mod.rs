@@ -65,7 +65,7 @@ pub struct Setup {
     pub validators: u64,
     /// YAML laid over every node's configuration.
     pub overlay: Option<String>,
-    /// Files beside the cluster's, by name, that only their owner may read.
+    /// Files beside the cluster's, by their path below its directory, that only their owner may read.
     pub private_files: Vec<(String, String)>,
     /// Variables of the environment that all nodes get besides this program's own.
     pub environment: Vec<(String, String)>,
@@ -248,6 +248,9 @@ async fn until_ready(stdout: Option<ChildStdout>) -> Result<(), String> {
 }
 
 fn write_private(file: &Path, content: &str) -> std::io::Result<()> {
+    if let Some(dir) = file.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
     let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(file)?;
     file.write_all(content.as_bytes())
 }
