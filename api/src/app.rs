@@ -1,5 +1,6 @@
 //! What the HTTP surface is made of. Built once by `node`; plain values and handles.
 
+use crate::audit::Auditor;
 use crate::keymanager::{Entrance, KeyManagerPolicy};
 use crate::quiet::Lines;
 use crate::reload::Reloader;
@@ -37,6 +38,8 @@ pub struct App {
     pub limits: Limits,
     /// The key manager API on the API port; `None`: it is not offered there.
     pub keymanager: Option<KeyManagerPolicy>,
+    /// Where changes, decisions and refused attempts are told.
+    pub audit: Auditor,
     /// What `/reload` starts; `None`: there are no key sources.
     pub reload: Option<Arc<dyn Reloader>>,
 }

@@ -7,7 +7,8 @@
 //! were deleted or not active. History is kept for ever, so a second call returns it again. Deliberately absent: an
 //! answer before every node has stopped signing with the keys (invariant S6): the call then fails and is repeated.
 
-use crate::audit::{self, Actor};
+use crate::app::App;
+use crate::audit::{self, Actor, AuditError, Auditor};
 use crate::error::{ApiError, with_causes};
 use crate::eth2::BARRIER_DEADLINE;
 use crate::key_import::{BATCH_DEADLINE, Deletions, held_of};
@@ -52,59 +53,69 @@ enum Status {
 /// # Errors
 /// 503 while it is not certain that no node signs with them any more; the call is repeated then.
 pub(crate) async fn delete(
-    cluster: &Cluster,
+    app: &App,
     actor: Actor,
     keys: Vec<PublicKey>,
     turn: OwnedSemaphorePermit,
 ) -> Result<Deletion, ApiError> {
-    let cluster = cluster.clone();
+    let (cluster, audit) = (app.cluster.clone(), app.audit.clone());
     to_its_end(async move {
         let _turn = turn;
-        delete_all(&cluster, &actor, keys).await
+        delete_all(&cluster, &Told { audit, actor }, keys).await
     })
     .await
 }
 
-async fn delete_all(cluster: &Cluster, actor: &Actor, keys: Vec<PublicKey>) -> Result<Deletion, ApiError> {
+/// Where it is told, and as whose deed.
+struct Told {
+    audit: Auditor,
+    actor: Actor,
+}
+
+async fn delete_all(cluster: &Cluster, told: &Told, keys: Vec<PublicKey>) -> Result<Deletion, ApiError> {
     // What was imported before this call must count as held, also if it was through another node.
     cluster.barrier(BARRIER_DEADLINE).await?;
     let root = cluster.read(|state| state.identity().map(|identity| identity.genesis_validators_root));
     let root = root.ok_or_else(|| ApiError::Unavailable("the cluster is not initialised yet".to_owned()))?;
-    let found = disable(cluster, actor, &keys).await?;
+    let found = disable(cluster, told, &keys).await?;
     if !keys.is_empty() {
-        settle(cluster, actor, &found).await?;
+        settle(cluster, told, &found).await?;
     }
-    let told: BTreeSet<PublicKey> =
+    let with_history: BTreeSet<PublicKey> =
         found.iter().filter(|(_, line)| line.status.has_history()).map(|(key, _)| *key).collect();
-    let histories: Vec<HistoryImport> = cluster.read(|state| state.histories_of(&told).collect());
+    let histories: Vec<HistoryImport> = cluster.read(|state| state.histories_of(&with_history).collect());
     let signed: BTreeSet<PublicKey> = histories.iter().filter(|history| says(history)).map(|h| h.public_key).collect();
     let data = lines(&keys, &found, &signed);
-    record(actor, &found);
+    told.found(&found).await?;
     let slashing_protection = compute(move || Interchange::minimal(root, histories).to_json()).await?;
     Ok(Deletion { data, slashing_protection })
 }
 
 /// Disables the keys in the replicated state; what was found of each.
-async fn disable(cluster: &Cluster, actor: &Actor, keys: &[PublicKey]) -> Result<BTreeMap<PublicKey, Line>, ApiError> {
+async fn disable(cluster: &Cluster, told: &Told, keys: &[PublicKey]) -> Result<BTreeMap<PublicKey, Line>, ApiError> {
     let unique: Vec<PublicKey> = keys.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    told.each(&unique, audit::Outcome::Begun, "to be disabled on all nodes").await?;
     let held = held_of(cluster, &unique);
     let deletions = Deletions::seen(cluster);
     let mut found = BTreeMap::new();
     for batch in unique.chunks(BATCH) {
         let delete = |key: &PublicKey| Command::DeleteKey { public_key: *key, deletions_seen: deletions.of(key) };
         let commands = batch.iter().map(delete).collect();
-        let outcomes = cluster.propose(commands, BATCH_DEADLINE).await.map_err(|why| {
-            let why = format!("whether all keys are disabled is not known, repeat the call: {}", with_causes(&why));
-            failed(actor, &unique, &why);
-            ApiError::Unavailable(why)
-        })?;
+        let outcomes = match cluster.propose(commands, BATCH_DEADLINE).await {
+            Ok(outcomes) => outcomes,
+            Err(why) => {
+                let why = format!("whether all keys are disabled is not known, repeat the call: {}", with_causes(&why));
+                told.each(&unique, audit::Outcome::Failed, &why).await?;
+                return Err(ApiError::Unavailable(why));
+            }
+        };
         found.extend(batch.iter().zip(&outcomes).map(|(key, outcome)| (*key, judged(outcome, held.contains(key)))));
     }
     Ok(found)
 }
 
 /// Waits until no node signs with the keys any more.
-async fn settle(cluster: &Cluster, actor: &Actor, found: &BTreeMap<PublicKey, Line>) -> Result<(), ApiError> {
+async fn settle(cluster: &Cluster, told: &Told, found: &BTreeMap<PublicKey, Line>) -> Result<(), ApiError> {
     match cluster.settle_strictly(DELETE_SETTLE).await {
         Ok(settlement) => {
             note_unreached(&settlement.unreached, "deletion");
@@ -115,7 +126,8 @@ async fn settle(cluster: &Cluster, actor: &Actor, found: &BTreeMap<PublicKey, Li
                 "the keys are disabled in the cluster, but not every node has confirmed that it stopped signing with \
                  them; repeat the call to be certain before they sign elsewhere: {why}"
             );
-            failed(actor, &found.keys().copied().collect::<Vec<_>>(), &why);
+            let keys: Vec<PublicKey> = found.keys().copied().collect();
+            told.each(&keys, audit::Outcome::Failed, &why).await?;
             Err(ApiError::Unavailable(why))
         }
     }
@@ -168,27 +180,39 @@ const fn says(history: &HistoryImport) -> bool {
     history.block.is_some() || history.attestation.is_some()
 }
 
-fn record(actor: &Actor, found: &BTreeMap<PublicKey, Line>) {
-    for (key, line) in found {
-        let (outcome, reason) = match line.status {
-            Status::Deleted => (audit::Outcome::Done, "disabled on all nodes; history exported"),
-            Status::NotActive => (audit::Outcome::Unchanged, "not active; history exported"),
-            Status::NotFound => (audit::Outcome::Unchanged, "not found"),
-            Status::Error => (audit::Outcome::Failed, line.message.as_deref().unwrap_or_default()),
-        };
-        audit::record(&audit::Event { actor, operation: audit::Operation::KeyDelete, key: Some(key), outcome, reason });
+impl Told {
+    /// The same of each key.
+    async fn each(&self, keys: &[PublicKey], outcome: audit::Outcome, reason: &str) -> Result<(), AuditError> {
+        let event = |key| self.event(key, outcome, reason);
+        match outcome {
+            audit::Outcome::Begun => self.audit.begin_all(keys.iter().map(event)).await,
+            audit::Outcome::Done | audit::Outcome::Unchanged | audit::Outcome::Refused | audit::Outcome::Failed => {
+                self.audit.conclude_all(keys.iter().map(event)).await
+            }
+        }
+    }
+
+    async fn found(&self, found: &BTreeMap<PublicKey, Line>) -> Result<(), AuditError> {
+        let told = found.iter().map(|(key, line)| {
+            let (outcome, reason) = line.told();
+            self.event(key, outcome, reason)
+        });
+        self.audit.conclude_all(told).await
+    }
+
+    const fn event<'a>(&'a self, key: &'a PublicKey, outcome: audit::Outcome, reason: &'a str) -> audit::Event<'a> {
+        audit::Event::new(&self.actor, audit::Operation::KeyDelete, outcome, reason).about(Some(key))
     }
 }
 
-fn failed(actor: &Actor, keys: &[PublicKey], reason: &str) {
-    for key in keys {
-        audit::record(&audit::Event {
-            actor,
-            operation: audit::Operation::KeyDelete,
-            key: Some(key),
-            outcome: audit::Outcome::Failed,
-            reason,
-        });
+impl Line {
+    fn told(&self) -> (audit::Outcome, &str) {
+        match self.status {
+            Status::Deleted => (audit::Outcome::Done, "disabled on all nodes; history exported"),
+            Status::NotActive => (audit::Outcome::Unchanged, "not active; history exported"),
+            Status::NotFound => (audit::Outcome::Unchanged, "not found"),
+            Status::Error => (audit::Outcome::Failed, self.message.as_deref().unwrap_or_default()),
+        }
     }
 }
 

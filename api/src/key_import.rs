@@ -8,6 +8,7 @@
 //! Deliberately absent: where secrets come from, and the wait until every member holds the keys
 //! ([`Cluster::settle`]), which is the acknowledgement's and not the import's.
 
+use crate::audit::{self, Actor, AuditError, Auditor};
 use crate::data_key::{current_data_key, renewed_data_key};
 use crate::error::with_causes;
 use crate::eth2::BARRIER_DEADLINE;
@@ -62,6 +63,26 @@ pub enum Wish {
     Offered,
 }
 
+/// Who imports, as the audit is told before each key is proposed.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    /// Where it is told.
+    pub audit: &'a Auditor,
+    /// Who.
+    pub actor: &'a Actor,
+    /// From where, for people.
+    pub reason: &'a str,
+}
+
+impl Origin<'_> {
+    /// Tells that these keys are about to be proposed.
+    pub(crate) async fn begin<'k>(&self, names: impl Iterator<Item = &'k PublicKey>) -> Result<(), AuditError> {
+        let Self { audit, actor, reason } = *self;
+        let begun = audit::Event::new(actor, audit::Operation::KeyImport, audit::Outcome::Begun, reason);
+        audit.begin_all(names.map(|name| begun.about(Some(name)))).await
+    }
+}
+
 /// How often keys had been deleted at some moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Deletions(BTreeMap<PublicKey, u64>);
@@ -85,12 +106,18 @@ impl Deletions {
 ///
 /// Keys are sealed under the current data key of the sealer in use; if there is none, one is made. The results speak of
 /// the replicated state: nodes may still be opening the keys.
+///
+/// The audit hears of each key before it is proposed, and durably; what became of it is told by the caller
+/// ([`Auditor::conclude_all`]), who knows more.
+///
+/// # Errors
+/// [`AuditError::NotBegun`]: the audit could not be written; keys of earlier batches may be imported.
 pub async fn import_secrets(
     cluster: &Cluster,
     custody: &Arc<Custody>,
-    wish: &Wish,
+    (wish, origin): (&Wish, &Origin<'_>),
     secrets: Vec<(SecretKey, Option<HistoryImport>)>,
-) -> Vec<ImportResult> {
+) -> Result<Vec<ImportResult>, AuditError> {
     // Deriving a public key takes 100 us.
     let candidates = tokio::task::spawn_blocking(move || {
         let candidate =
@@ -98,10 +125,10 @@ pub async fn import_secrets(
         secrets.into_iter().map(candidate).collect::<Vec<_>>()
     });
     match candidates.await {
-        Ok(candidates) => import(cluster, custody, wish, candidates).await,
+        Ok(candidates) => import(cluster, custody, (wish, origin), candidates).await,
         Err(panic) => {
             tracing::error!(error = %panic, "deriving public keys panicked");
-            Vec::new()
+            Ok(Vec::new())
         }
     }
 }
@@ -110,11 +137,11 @@ pub async fn import_secrets(
 pub(crate) async fn import(
     cluster: &Cluster,
     custody: &Arc<Custody>,
-    wish: &Wish,
+    (wish, origin): (&Wish, &Origin<'_>),
     candidates: Vec<Candidate>,
-) -> Vec<ImportResult> {
+) -> Result<Vec<ImportResult>, AuditError> {
     let names: Vec<PublicKey> = candidates.iter().map(|candidate| candidate.public_key).collect();
-    let all_failed = |why: String| names.iter().map(|name| failed(*name, why.clone())).collect();
+    let all_failed = |why: String| Ok(names.iter().map(|name| failed(*name, why.clone())).collect());
     // What was acknowledged before this call must count as held, also if it was imported through another node.
     if let Err(why) = cluster.barrier(BARRIER_DEADLINE).await {
         return all_failed(why.to_string());
@@ -133,6 +160,7 @@ pub(crate) async fn import(
             results.extend(batch.iter().map(|candidate| failed(candidate.public_key, why.clone())));
             continue;
         }
+        origin.begin(batch.iter().map(|candidate| &candidate.public_key)).await?;
         let mut answers = attempt(cluster, custody, data_key, wish, &batch).await;
         if is_removed(&answers) {
             // A rewrap has moved all keys away from it since; once, for nobody does that all the time.
@@ -158,7 +186,7 @@ pub(crate) async fn import(
             ImportResult { public_key, status }
         }));
     }
-    results
+    Ok(results)
 }
 
 /// What became of one key of a batch.

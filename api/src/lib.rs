@@ -14,7 +14,7 @@
 //! | `key_import`, `key_delete` | what both APIs do with keys: seal and propose; disable, settle, export |
 //! | `reload` | `/reload` |
 //! | `admin` | `/admin/v1`: status, initialisation, history, keys, for the operator's certificate only |
-//! | `audit` | the one function through which every action on keys is recorded |
+//! | `audit` | the one place through which changes, decisions and refused attempts are recorded |
 //! | `secrets` | bodies that hold secrets, erased after use |
 //! | `accept` | content negotiation |
 //! | `follow` | which clients follow a redirect |
@@ -49,7 +49,7 @@ mod router;
 mod secrets;
 
 pub use app::{App, ClientPolicy, FollowerRequests, Limits, NodeReadiness};
-pub use key_import::{Deletions, ImportResult, ImportStatus, Wish, import_secrets};
+pub use key_import::{Deletions, ImportResult, ImportStatus, Origin, Wish, import_secrets};
 pub use keymanager::{
     KeyManagerDoor, KeyManagerPolicy, KeyManagerProof, RateLimit, TOKEN_BYTES_MAX, TOKEN_CHARS_MIN, TokenError,
     TokenHash,

@@ -22,6 +22,7 @@ const SIGN_DURATION: &str = "consigner_sign_duration_seconds";
 const REFUSALS: &str = "consigner_refusals_total";
 const SHED: &str = "consigner_requests_shed_total";
 const AUDITED: &str = "consigner_audit_events_total";
+const AUDIT_NOT_KEPT: &str = "consigner_audit_not_kept_total";
 
 /// Registers the help texts; call once, after the recorder is installed.
 pub fn describe() {
@@ -35,7 +36,8 @@ pub fn describe() {
     describe_histogram!(SIGN_DURATION, Unit::Seconds, "Time from the request head to the answer, by type");
     describe_counter!(REFUSALS, "Sign requests refused for ever, by reason");
     describe_counter!(SHED, "Requests answered 503 at once because a limit was reached, by limit");
-    describe_counter!(AUDITED, "Actions on keys and refused attempts at them, by operation and outcome");
+    describe_counter!(AUDITED, "Changes, decisions and refused attempts told to the audit, by operation and outcome");
+    describe_counter!(AUDIT_NOT_KEPT, "Lines about changes that are not known to be on the audit's disk");
 }
 
 /// Sets the gauges that have no event of their own; call before each scrape.
@@ -47,6 +49,11 @@ pub fn record_gauges(app: &App) {
 /// Something was told to the audit.
 pub(crate) fn audited(operation: &'static str, outcome: &'static str) {
     counter!(AUDITED, "operation" => operation, "outcome" => outcome).increment(1);
+}
+
+/// A line about a change is not known to be on disk.
+pub(crate) fn audit_not_kept() {
+    counter!(AUDIT_NOT_KEPT).increment(1);
 }
 
 /// A limit was reached.

@@ -19,8 +19,6 @@ pub(crate) struct Lines {
     pub(crate) slashing: Budgeted,
     /// Could not sign, or was not asked properly.
     pub(crate) not_signed: Budgeted,
-    /// Attempts at keys or at an operator's endpoints by who may not: lines of the audit.
-    pub(crate) refused_access: Budgeted,
 }
 
 /// One kind.
@@ -39,7 +37,6 @@ impl Lines {
             turned_away: Budgeted::new("requests turned away"),
             slashing: Budgeted::new("requests refused by slashing protection"),
             not_signed: Budgeted::new("requests not signed"),
-            refused_access: Budgeted::new("refused attempts in the audit"),
         })
     }
 }

@@ -65,13 +65,15 @@ const NO_SOURCES: &str = "this node has no key sources to read again: set keys.s
 
 pub(crate) async fn post(State(shared): State<Arc<Shared>>, admin: Admin) -> Result<Response, ApiError> {
     let reloader = shared.app.reload.as_ref().ok_or(ApiError::NotOffered(NO_SOURCES))?;
+    let operation = audit::Operation::Reload;
+    let event = |outcome, reason| audit::Event::new(&admin.actor, operation, outcome, reason);
+    shared.app.audit.begin(&event(audit::Outcome::Begun, "asked for")).await?;
     let started = reloader.start();
     let (outcome, reason) = match started {
         Ok(()) => (audit::Outcome::Done, "accepted"),
         Err(AlreadyRunning) => (audit::Outcome::Unchanged, "one is running already"),
     };
-    let operation = audit::Operation::Reload;
-    audit::record(&audit::Event { actor: &admin.actor, operation, key: None, outcome, reason });
+    shared.app.audit.conclude(&event(outcome, reason)).await?;
     Ok(match started {
         Ok(()) => answer(
             StatusCode::ACCEPTED,

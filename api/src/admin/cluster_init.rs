@@ -7,7 +7,7 @@
 use crate::admission::{Admin, BodyRules, read_body};
 use crate::app::Shared;
 use crate::audit;
-use crate::error::ApiError;
+use crate::error::{ApiError, with_causes};
 use crate::json::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -51,10 +51,15 @@ pub(crate) async fn post(
     let app = &shared.app;
     let members = understand(&body, app.cluster.node_id()).map_err(ApiError::BadRequest)?;
     let ids: Vec<u64> = members.keys().copied().collect();
-    app.cluster.initialise(members, app.identity.clone()).await?;
-    let (actor, operation) = (&admin.actor, audit::Operation::ClusterInit);
     let reason = &format!("cluster {} with members {ids:?}", app.identity.cluster_id);
-    audit::record(&audit::Event { actor, operation, key: None, outcome: audit::Outcome::Done, reason });
+    let event = |outcome, reason| audit::Event::new(&admin.actor, audit::Operation::ClusterInit, outcome, reason);
+    app.audit.begin(&event(audit::Outcome::Begun, reason)).await?;
+    if let Err(why) = app.cluster.initialise(members, app.identity.clone()).await {
+        let reason = &format!("{reason}: {}", with_causes(&why));
+        app.audit.conclude(&event(audit::Outcome::Failed, reason)).await?;
+        return Err(why.into());
+    }
+    app.audit.conclude(&event(audit::Outcome::Done, reason)).await?;
     let body = json!({"cluster_id": app.identity.cluster_id, "members": ids});
     Ok(Json(body).into_response())
 }

@@ -17,7 +17,6 @@ use crate::secrets::understand;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_keys::sealing::LOCAL_SEALER;
-use consigner_raft::Cluster;
 use consigner_rules::command::Rejection;
 use consigner_rules::{Command, Outcome};
 use futures::future::join_all;
@@ -122,12 +121,15 @@ pub(crate) async fn make(
 
 async fn add(app: &App, actor: &Actor, kind: Option<&str>) -> Result<[u8; 16], ApiError> {
     app.cluster.barrier(BARRIER_DEADLINE).await?;
+    let operation = audit::Operation::DataKeyAdd;
+    let event = |outcome, reason| audit::Event::new(actor, operation, outcome, reason);
+    app.audit.begin(&event(audit::Outcome::Begun, kind.unwrap_or("by the sealer in use"))).await?;
     let made = add_data_key(&app.cluster, &app.custody, kind).await;
     let (outcome, reason) = match &made {
         Ok(id) => (audit::Outcome::Done, format!("data key {}", hex::encode(id))),
         Err(why) => (audit::Outcome::Failed, why.clone()),
     };
-    record(actor, audit::Operation::DataKeyAdd, outcome, &reason);
+    app.audit.conclude(&event(outcome, &reason)).await?;
     made.map_err(|why| ApiError::Unavailable(format!("no data key could be made: {why}")))
 }
 
@@ -160,30 +162,40 @@ pub(crate) async fn remove(
     }
     let removed = to_its_end(async move {
         let _turn = turn;
-        remove_all(&shared.app.cluster, &admin.actor, &ids).await
+        remove_all(&shared.app, &admin.actor, &ids).await
     });
     Ok(Json(json!({ "data": removed.await? })).into_response())
 }
 
 /// One line per data key, in order.
-async fn remove_all(cluster: &Cluster, actor: &Actor, ids: &[[u8; 16]]) -> Result<Vec<Removed>, ApiError> {
+async fn remove_all(app: &App, actor: &Actor, ids: &[[u8; 16]]) -> Result<Vec<Removed>, ApiError> {
+    let App { cluster, audit, .. } = app;
     cluster.barrier(BARRIER_DEADLINE).await?;
+    let event = |outcome, reason| audit::Event::new(actor, audit::Operation::DataKeyRemove, outcome, reason);
+    let begun: Vec<String> = ids.iter().map(|id| format!("data key {}", hex::encode(id))).collect();
+    audit.begin_all(begun.iter().map(|reason| event(audit::Outcome::Begun, reason))).await?;
     let held: Vec<bool> = cluster.read(|state| ids.iter().map(|id| state.data_key(id).is_some()).collect());
     let commands = ids.iter().map(|id| Command::RemoveDataKey(*id)).collect();
-    let outcomes = cluster.propose(commands, BATCH_DEADLINE).await.map_err(|why| {
-        let why = format!("whether all data keys are removed is not known, repeat the call: {}", with_causes(&why));
-        record(actor, audit::Operation::DataKeyRemove, audit::Outcome::Failed, &why);
-        ApiError::Unavailable(why)
-    })?;
+    let outcomes = match cluster.propose(commands, BATCH_DEADLINE).await {
+        Ok(outcomes) => outcomes,
+        Err(why) => {
+            let why = format!("whether all data keys are removed is not known, repeat the call: {}", with_causes(&why));
+            audit.conclude(&event(audit::Outcome::Failed, &why)).await?;
+            return Err(ApiError::Unavailable(why));
+        }
+    };
     let removed = ids.iter().zip(held).zip(&outcomes).map(|((id, was_held), outcome)| removed(*id, was_held, outcome));
     let removed: Vec<Removed> = removed.collect();
-    for line in &removed {
-        let done = line.status == "removed";
-        let outcome = if done { audit::Outcome::Done } else { audit::Outcome::Unchanged };
-        let reason = format!("data key {}: {}", line.id, line.message.as_deref().unwrap_or(line.status));
-        record(actor, audit::Operation::DataKeyRemove, outcome, &reason);
-    }
+    let told: Vec<(audit::Outcome, String)> = removed.iter().map(told).collect();
+    audit.conclude_all(told.iter().map(|(outcome, reason)| event(*outcome, reason))).await?;
     Ok(removed)
+}
+
+/// For the audit.
+fn told(line: &Removed) -> (audit::Outcome, String) {
+    let done = line.status == "removed";
+    let outcome = if done { audit::Outcome::Done } else { audit::Outcome::Unchanged };
+    (outcome, format!("data key {}: {}", line.id, line.message.as_deref().unwrap_or(line.status)))
 }
 
 /// As with deletions of keys: what counts is whether it was held before the call.
@@ -204,8 +216,4 @@ fn removed(id: [u8; 16], was_held_before: bool, outcome: &Outcome) -> Removed {
         | Outcome::Resealed { .. } => ("error", Some("the cluster answered another question".to_owned())),
     };
     Removed { id: hex::encode(id), status, message }
-}
-
-fn record(actor: &Actor, operation: audit::Operation, outcome: audit::Outcome, reason: &str) {
-    audit::record(&audit::Event { actor, operation, key: None, outcome, reason });
 }

@@ -38,7 +38,7 @@ pub(crate) async fn get(
     let text = compute(move || Interchange::minimal(root, histories).to_json()).await?;
     let (actor, operation) = (&admin.actor, audit::Operation::HistoryExport);
     let reason = &format!("{validators} validators");
-    audit::record(&audit::Event { actor, operation, key: None, outcome: audit::Outcome::Done, reason });
+    shared.app.audit.conclude(&audit::Event::new(actor, operation, audit::Outcome::Done, reason)).await?;
     Ok(([(CONTENT_TYPE, JSON)], text).into_response())
 }
 

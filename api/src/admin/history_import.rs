@@ -6,7 +6,7 @@
 
 use super::history_turn;
 use crate::admission::{Admin, BodyRules, read_body};
-use crate::app::Shared;
+use crate::app::{App, Shared};
 use crate::audit::{self, Actor};
 use crate::error::{ApiError, with_causes};
 use crate::json::Json;
@@ -61,26 +61,36 @@ pub(crate) async fn post(
     let (histories, reports) = compute(move || understand(&body, &root)).await??;
     let lines = to_its_end(async move {
         let _turn = turn;
-        merge_all(&shared.app.cluster, &admin.actor, histories, &reports).await
+        merge_all(&shared.app, &admin.actor, histories, &reports).await
     });
     Ok(Json(serde_json::json!({ "data": lines.await? })).into_response())
 }
 
 /// One line per validator of the file.
 async fn merge_all(
-    cluster: &Cluster,
+    app: &App,
     actor: &Actor,
     histories: Vec<HistoryImport>,
     reports: &[ValidatorReport],
 ) -> Result<Vec<Line>, ApiError> {
-    let mut results = merge(cluster, histories).await?;
+    let begun = &format!("{} validators", histories.len());
+    let event = audit::Event::new(actor, audit::Operation::HistoryImport, audit::Outcome::Begun, begun);
+    app.audit.begin(&event).await?;
+    let merged = merge(&app.cluster, histories).await;
+    let mut results = match merged {
+        Ok(results) => results,
+        Err(why) => {
+            let reason = &with_causes(&why);
+            app.audit.conclude(&audit::Event { outcome: audit::Outcome::Failed, reason, ..event }).await?;
+            return Err(why.into());
+        }
+    };
     let lines: Vec<Line> = reports.iter().map(|report| line(report, results.remove(&report.public_key))).collect();
     let count = |status| lines.iter().filter(|line| line.status == status).count();
     let (merged, unchanged, failed) = (count(Status::Merged), count(Status::Unchanged), count(Status::Error));
-    let operation = audit::Operation::HistoryImport;
     let outcome = if failed > 0 { audit::Outcome::Failed } else { audit::Outcome::Done };
     let reason = &format!("merged {merged}, unchanged {unchanged}, failed {failed}");
-    audit::record(&audit::Event { actor, operation, key: None, outcome, reason });
+    app.audit.conclude(&audit::Event { outcome, reason, ..event }).await?;
     Ok(lines)
 }
 

@@ -10,9 +10,9 @@ use crate::error::ApiError;
 use crate::eth2::BARRIER_DEADLINE;
 use crate::json::Json;
 use crate::key_delete;
-use crate::key_import::{self, Deletions, Wish};
+use crate::key_import::{self, Deletions, Origin, Wish};
 use crate::keymanager::import::{
-    Histories, Line, Status, acknowledge, genesis_root, histories, line, record, status, with_history,
+    Histories, Line, Status, acknowledge, conclude, genesis_root, histories, line, status, with_history,
 };
 use crate::keymanager::{KEY_BODY, key_turn, pubkeys, read_names};
 use crate::offload::{compute, to_its_end};
@@ -100,7 +100,8 @@ async fn import_all(app: &App, actor: &Actor, read: Secrets, histories: Historie
         slots.push(result.map(|secret| secrets.push(secret)));
     }
     let candidates = with_history(secrets, &histories).await?;
-    let mut results = key_import::import(&app.cluster, &app.custody, &wish, candidates).await.into_iter();
+    let origin = Origin { audit: &app.audit, actor, reason: "from an operator" };
+    let mut results = key_import::import(&app.cluster, &app.custody, (&wish, &origin), candidates).await?.into_iter();
     let unknown = |why: String| Line { pubkey: None, status: Status::Error, message: Some(why) };
     let mut lines: Vec<Line> = slots
         .into_iter()
@@ -112,7 +113,7 @@ async fn import_all(app: &App, actor: &Actor, read: Secrets, histories: Historie
             },
         })
         .collect();
-    lines.iter().for_each(|line| record(actor, line));
+    conclude(app, actor, &lines).await?;
     acknowledge(app, &mut lines).await?;
     Ok(lines)
 }
@@ -133,5 +134,5 @@ pub(crate) async fn delete(
 ) -> Result<Response, ApiError> {
     let turn = key_turn(&shared).await?;
     let keys = pubkeys::read(&read_names(request).await?)?;
-    Ok(Json(key_delete::delete(&shared.app.cluster, admin.actor, keys, turn).await?).into_response())
+    Ok(Json(key_delete::delete(&shared.app, admin.actor, keys, turn).await?).into_response())
 }

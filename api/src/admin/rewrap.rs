@@ -8,7 +8,7 @@
 use super::id;
 use crate::admission::Admin;
 use crate::app::{App, Shared};
-use crate::audit::{self, Actor};
+use crate::audit::{self, Actor, AuditError};
 use crate::error::{ApiError, with_causes};
 use crate::eth2::BARRIER_DEADLINE;
 use crate::json::Json;
@@ -66,14 +66,18 @@ pub(crate) async fn post(
     }
     let report = to_its_end(async move {
         let _turn = turn;
-        let report = rewrap(&shared.app, to, max).await;
-        record(&admin.actor, to, &report);
+        let app = &shared.app;
+        let (actor, begun) = (&admin.actor, format!("to data key {}, at most {max} keys", hex::encode(to)));
+        let event = audit::Event::new(actor, audit::Operation::Rewrap, audit::Outcome::Begun, &begun);
+        app.audit.begin(&event).await?;
+        let report = rewrap(app, to, max).await;
+        conclude(app, actor, to, &report).await?;
         report
     });
     Ok(Json(report.await?).into_response())
 }
 
-fn record(actor: &Actor, to: [u8; 16], report: &Result<Report, ApiError>) {
+async fn conclude(app: &App, actor: &Actor, to: [u8; 16], report: &Result<Report, ApiError>) -> Result<(), AuditError> {
     let (outcome, reason) = match report {
         Ok(Report { moved, skipped, remaining, .. }) => {
             let outcome = if *moved > 0 { audit::Outcome::Done } else { audit::Outcome::Unchanged };
@@ -82,8 +86,7 @@ fn record(actor: &Actor, to: [u8; 16], report: &Result<Report, ApiError>) {
         }
         Err(error) => (audit::Outcome::Failed, format!("to data key {}: {}", hex::encode(to), error.sentence())),
     };
-    let operation = audit::Operation::Rewrap;
-    audit::record(&audit::Event { actor, operation, key: None, outcome, reason: &reason });
+    app.audit.conclude(&audit::Event::new(actor, audit::Operation::Rewrap, outcome, &reason)).await
 }
 
 async fn rewrap(app: &Arc<App>, to: [u8; 16], max: usize) -> Result<Report, ApiError> {

@@ -76,15 +76,24 @@ pub(crate) fn line(public_key: PublicKey, status: Result<Status, String>) -> Lin
     Line { pubkey: Some(public_key), status, message }
 }
 
-/// Tells the audit what became of one key.
-pub(crate) fn record(actor: &Actor, line: &Line) {
-    let (outcome, reason) = match line.status {
+/// Tells the audit what became of each key.
+///
+/// # Errors
+/// 503; the call may be repeated.
+pub(crate) async fn conclude(app: &App, actor: &Actor, lines: &[Line]) -> Result<(), ApiError> {
+    let event = |line| {
+        let (outcome, reason) = told(line);
+        audit::Event::new(actor, audit::Operation::KeyImport, outcome, reason).about(line.pubkey.as_ref())
+    };
+    Ok(app.audit.conclude_all(lines.iter().map(event)).await?)
+}
+
+fn told(line: &Line) -> (audit::Outcome, &str) {
+    match line.status {
         Status::Imported => (audit::Outcome::Done, "imported"),
         Status::Duplicate => (audit::Outcome::Unchanged, "held already"),
         Status::Error => (audit::Outcome::Failed, line.message.as_deref().unwrap_or_default()),
-    };
-    let (operation, key) = (audit::Operation::KeyImport, line.pubkey.as_ref());
-    audit::record(&audit::Event { actor, operation, key, outcome, reason });
+    }
 }
 
 /// Waits until every member in contact holds the keys, so that the next request may go to any of them. A member whose

@@ -16,6 +16,6 @@ pub(crate) async fn delete(
 ) -> Result<Response, ApiError> {
     let turn = key_turn(&shared).await?;
     let keys = pubkeys::read(&read_names(request).await?)?;
-    let deletion = key_delete::delete(&shared.app.cluster, manager.actor, keys, turn).await?;
+    let deletion = key_delete::delete(&shared.app, manager.actor, keys, turn).await?;
     Ok(Json(deletion).into_response())
 }

@@ -7,7 +7,7 @@
 //! end of the chunk that was begun.
 
 use super::import::{
-    Histories, Line, Status, acknowledge, genesis_root, histories, line, record, status, with_history,
+    Histories, Line, Status, acknowledge, conclude, genesis_root, histories, line, status, with_history,
 };
 use super::{KEY_BODY, Manager, SharedState, key_turn};
 use crate::app::App;
@@ -15,7 +15,7 @@ use crate::audit::Actor;
 use crate::error::{ApiError, with_causes};
 use crate::eth2::BARRIER_DEADLINE;
 use crate::json::Json;
-use crate::key_import::{self, BATCH_DEADLINE, Deletions, Wish, held_of};
+use crate::key_import::{self, BATCH_DEADLINE, Deletions, Origin, Wish, held_of};
 use crate::offload::{compute, to_its_end};
 use crate::secrets::{self, SecretText, understand};
 use axum::extract::{Request, State};
@@ -119,9 +119,11 @@ async fn import(call: &Call, chunk: Vec<Wanted>) -> Result<Vec<Line>, ApiError> 
             Opened::Failed(why) => Slot::Failed(why),
         });
     }
+    let origin = Origin { audit: &app.audit, actor, reason: "from a keystore" };
+    origin.begin(held.iter()).await?;
     let merged = merge(&app.cluster, &held, histories).await;
     let candidates = with_history(candidates, histories).await?;
-    let mut imported = key_import::import(&app.cluster, &app.custody, wish, candidates).await.into_iter();
+    let mut imported = key_import::import(&app.cluster, &app.custody, (wish, &origin), candidates).await?.into_iter();
     let lines: Vec<Line> = slots
         .into_iter()
         .map(|slot| match slot {
@@ -133,7 +135,7 @@ async fn import(call: &Call, chunk: Vec<Wanted>) -> Result<Vec<Line>, ApiError> 
             },
         })
         .collect();
-    lines.iter().for_each(|line| record(actor, line));
+    conclude(app, actor, &lines).await?;
     Ok(lines)
 }
 

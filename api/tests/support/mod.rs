@@ -9,6 +9,7 @@ pub mod openapi;
 pub mod pki;
 
 use axum::body::Body;
+use consigner_api::audit::Auditor;
 use consigner_api::{App, ClientPolicy, FollowerRequests, Limits, router};
 use consigner_gate::tls::{ALPN_PEER, client_config};
 use consigner_gate::{Door, DoorConfig, DoorLimits, HostAllowlist, Peer, PeerCertificate};
@@ -244,6 +245,7 @@ impl Site {
             clients: ClientPolicy::Named(vec!["client".to_owned()]),
             limits: Limits::default(),
             keymanager: None,
+            audit: Auditor::to_log_only(),
             reload: None,
         }
     }

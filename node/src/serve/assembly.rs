@@ -3,6 +3,7 @@
 use super::sources::Sources;
 use super::{OnFatal, ServeError, key_feed, sealers, token};
 use crate::config::{ApiConfig, Config, FollowerRequests, TlsFiles};
+use consigner_api::audit::Auditor;
 use consigner_api::{App, ClientPolicy, KeyManagerPolicy, Limits, RateLimit, Reloader};
 use consigner_gate::tls::ALPN_PEER;
 use consigner_gate::{ClientTls, ReloadableClientTls};
@@ -18,6 +19,8 @@ pub(super) struct Parts {
     pub custody: Arc<Custody>,
     /// Shared by sources and key manager API, so that together they stay within its bounds.
     pub decrypt: Arc<DecryptPool>,
+    /// Where sources and API tell what they do.
+    pub audit: Auditor,
     /// The identity towards the other nodes.
     pub peer_tls: Arc<ReloadableClientTls>,
 }
@@ -32,7 +35,7 @@ impl Parts {
         let custody = Custody::new(keyring.clone(), sealers, config.cluster_id);
         let decrypt = &config.keys.decrypt;
         let decrypt = Arc::new(DecryptPool::new(decrypt.threads, decrypt.memory_max));
-        Ok(Self { keyring, custody, decrypt, peer_tls })
+        Ok(Self { keyring, custody, decrypt, audit: Auditor::to_log_only(), peer_tls })
     }
 }
 
@@ -75,6 +78,7 @@ pub(super) fn app(
         custody: parts.custody.clone(),
         decrypt: parts.decrypt.clone(),
         keymanager: keymanager(config)?,
+        audit: parts.audit.clone(),
         reload,
         identity,
         network: Arc::new(chain),

@@ -13,6 +13,7 @@ mod run;
 
 use super::assembly::Parts;
 use crate::config::{Config, SourceConfig};
+use consigner_api::audit::Auditor;
 use consigner_api::{AlreadyRunning, ReloadState, ReloadStatus, Reloader};
 use consigner_keys::{Custody, DecryptPool};
 use consigner_raft::Cluster;
@@ -31,6 +32,7 @@ pub struct Sources {
     cluster: Cluster,
     custody: Arc<Custody>,
     decrypt: DecryptPool,
+    audit: Auditor,
     status: Mutex<ReloadStatus>,
     asked: Notify,
 }
@@ -40,7 +42,7 @@ impl Sources {
     pub(super) fn new(config: &Config, cluster: Cluster, parts: &Parts) -> Arc<Self> {
         let (custody, decrypt) = (parts.custody.clone(), DecryptPool::clone(&parts.decrypt));
         let (config, status, asked) = (config.keys.source.clone(), Mutex::default(), Notify::new());
-        Arc::new(Self { config, cluster, custody, decrypt, status, asked })
+        Arc::new(Self { config, cluster, custody, decrypt, audit: parts.audit.clone(), status, asked })
     }
 
     /// Whether there is anything to read.

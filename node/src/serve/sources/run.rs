@@ -6,7 +6,8 @@
 use super::Sources;
 use crate::report::one_line;
 use crate::source::{self, Gathered};
-use consigner_api::{ImportResult, ImportStatus, ReloadState, Wish, audit, import_secrets};
+use consigner_api::audit::{self, AuditError};
+use consigner_api::{ImportResult, ImportStatus, Origin, ReloadState, Wish, import_secrets};
 use consigner_keys::SecretKey;
 use consigner_keys::source::{Loaded, Loading, Outcome, Progress, SourceError, fetcher};
 use consigner_rules::PublicKey;
@@ -100,9 +101,16 @@ impl Sources {
         }
         let (origins, secrets): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|(origin, _, secret)| (origin, (secret, None))).unzip();
-        let results = import_secrets(&self.cluster, &self.custody, &Wish::Offered, secrets).await;
+        let actor = audit::Actor::node();
+        let origin = Origin { audit: &self.audit, actor: &actor, reason: "from a source of this node" };
+        let imported = import_secrets(&self.cluster, &self.custody, (&Wish::Offered, &origin), secrets).await;
+        let results = match imported {
+            Ok(results) => results,
+            Err(why) => return self.not_imported(&origins, &why, summary),
+        };
+        // In the log it stands already if it cannot be kept; the keys are read again with the next run.
+        summary.may_pass |= self.conclude(&actor, &origins, &results).await.is_err();
         for (origin, result) in origins.iter().zip(results) {
-            record(origin, &result);
             match result.status {
                 ImportStatus::Imported => summary.imported += 1,
                 ImportStatus::Duplicate => summary.held += 1,
@@ -115,6 +123,36 @@ impl Sources {
         }
     }
 
+    fn not_imported(&self, origins: &[String], why: &AuditError, summary: &mut Summary) {
+        summary.may_pass = true;
+        summary.keys_failed += origins.len();
+        let why = one_line(why);
+        origins.iter().for_each(|origin| summary.failed(origin, &why));
+    }
+
+    /// For the audit: the node itself did it.
+    async fn conclude(
+        &self,
+        actor: &audit::Actor,
+        origins: &[String],
+        results: &[ImportResult],
+    ) -> Result<(), AuditError> {
+        let reasons: Vec<String> = origins.iter().map(|origin| format!("from the source {origin}")).collect();
+        let event = |(reason, result): (_, &ImportResult)| {
+            let outcome = match result.status {
+                ImportStatus::Imported => audit::Outcome::Done,
+                ImportStatus::Duplicate => audit::Outcome::Unchanged,
+                ImportStatus::Failed(_) => audit::Outcome::Failed,
+            };
+            (reason, outcome, result.public_key)
+        };
+        let told: Vec<_> = reasons.iter().zip(results).map(event).collect();
+        let events = told.iter().map(|(reason, outcome, key)| {
+            audit::Event::new(actor, audit::Operation::KeyImport, *outcome, reason).about(Some(key))
+        });
+        self.audit.conclude_all(events).await
+    }
+
     fn was_deleted(&self, public_key: &PublicKey) -> bool {
         self.cluster.read(|state| state.deletions(public_key) > 0)
     }
@@ -122,18 +160,6 @@ impl Sources {
     fn is_held(&self, public_key: &PublicKey) -> bool {
         self.cluster.read(|state| state.validator(public_key).is_some_and(|validator| validator.key.is_some()))
     }
-}
-
-/// For the audit: the node itself did it.
-fn record(origin: &str, result: &ImportResult) {
-    let outcome = match result.status {
-        ImportStatus::Imported => audit::Outcome::Done,
-        ImportStatus::Duplicate => audit::Outcome::Unchanged,
-        ImportStatus::Failed(_) => audit::Outcome::Failed,
-    };
-    let (actor, operation) = (&audit::Actor::node(), audit::Operation::KeyImport);
-    let key = Some(&result.public_key);
-    audit::record(&audit::Event { actor, operation, key, outcome, reason: &format!("from the source {origin}") });
 }
 
 impl Summary {

@@ -1,27 +1,21 @@
-//! The one place through which every action on keys, and every refused attempt at one, is recorded.
-//!
-//! In: an [`Event`]. Out: a count, and one structured log line with the target `audit`; the line carries the time, who,
-//! from where, what, on which key, and what became of it. Deliberately absent: secrets, tokens and bodies, which no field
-//! can hold; and where lines go, which the configuration of the log decides.
+//! What can be told to the audit: who did what to which key, and what became of it.
 
-use crate::metrics;
-use crate::quiet::Budgeted;
 use consigner_gate::Peer;
-use consigner_rules::PublicKey;
+use consigner_rules::{PublicKey, SigningType};
 use std::net::SocketAddr;
-
-/// The target of audit lines, for filters.
-pub const TARGET: &str = "audit";
 
 /// Who did something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// Common name of the certificate, `token` for who has the token alone, `node` for the node itself.
+    /// Common name of the certificate (else its fingerprint), name of the client or token that the policy matched,
+    /// `token` for who has the token of the key manager API alone, `node` for the node itself.
     pub identity: String,
     /// What that identity rests on: a certificate may be named `node` or `token`, too.
     pub proof: Proof,
     /// Where the call came from; `None` for the node itself.
     pub address: Option<SocketAddr>,
+    /// Through which door it came; `None` for the node itself and where that is not known.
+    pub door: Option<&'static str>,
 }
 
 /// What an identity rests on.
@@ -29,17 +23,21 @@ pub struct Actor {
 pub enum Proof {
     /// A client certificate of the configured CA.
     Certificate,
-    /// The token of the key manager API, without a certificate; in a refused attempt, the lack of the right one.
+    /// A token, without a certificate; in a refused attempt, the lack of the right one.
     Token,
+    /// An access token of the configured issuer, without a certificate.
+    Jwt,
     /// This process acts by itself.
     Node,
+    /// Nothing: refused before anything was shown, on a door that asks for nothing, or by its address.
+    Nothing,
 }
 
 impl Actor {
     /// The node itself: a watched key source, a reload.
     #[must_use]
     pub fn node() -> Self {
-        Self { identity: "node".to_owned(), proof: Proof::Node, address: None }
+        Self { identity: "node".to_owned(), proof: Proof::Node, address: None, door: None }
     }
 
     /// The caller of a request: by its certificate, or by the token where no certificate is required.
@@ -49,7 +47,20 @@ impl Actor {
             Some(_) => (peer.name(), Proof::Certificate),
             None => ("token".to_owned(), Proof::Token),
         };
-        Self { identity, proof, address: Some(peer.addr) }
+        Self { identity, proof, address: Some(peer.addr), door: None }
+    }
+
+    /// Somebody of whom only the address is known.
+    #[must_use]
+    pub fn stranger(address: Option<SocketAddr>) -> Self {
+        Self { identity: "anonymous".to_owned(), proof: Proof::Nothing, address, door: None }
+    }
+
+    /// The same, through this door.
+    #[must_use]
+    pub const fn at(mut self, door: &'static str) -> Self {
+        self.door = Some(door);
+        self
     }
 }
 
@@ -74,27 +85,51 @@ pub enum Operation {
     Reload,
     /// A cluster was made.
     ClusterInit,
+    /// The policy was to be replaced.
+    PolicyApply,
+    /// A token was to be made.
+    TokenCreate,
+    /// A token was to be revoked.
+    TokenRevoke,
+    /// A message was to be signed; `None`: the body was not understood yet.
+    Sign(Option<SigningType>),
+    /// A call of the endpoints of validator clients was not admitted.
+    Access,
     /// A call of the key manager API was not admitted.
     KeyManagerAccess,
     /// An operator's call was not admitted.
     AdminAccess,
+    /// A request named a host that is not allowed.
+    Host,
+    /// A connection was to be made.
+    Connection,
+    /// The node's configuration, or its part that can change while it runs, was read.
+    ConfigReload,
+    /// Certificates, keys, CAs or revocation lists were read again.
+    TlsReload,
+    /// A key file, or a file that says where keys lie, was opened.
+    KeyFile,
+    /// The audit itself: so many lines were left out of it.
+    LeftOut,
 }
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
+    /// It is about to be tried; the line with its outcome follows, unless the process ended.
+    Begun,
     /// As asked.
     Done,
     /// There was nothing to do: held already, removed already, unknown.
     Unchanged,
-    /// The caller may not.
+    /// The caller may not, or slashing protection forbids it.
     Refused,
     /// It could not be done, or nobody knows whether it was.
     Failed,
 }
 
 /// One line of the audit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
     /// Who.
     pub actor: &'a Actor,
@@ -102,39 +137,26 @@ pub struct Event<'a> {
     pub operation: Operation,
     /// On which validator's key, if it is about one.
     pub key: Option<&'a PublicKey>,
+    /// Where the cluster's log has it, if that is known.
+    pub log_index: Option<u64>,
     /// What became of it.
     pub outcome: Outcome,
     /// Why, how many, which data key: for people. Never a secret.
     pub reason: &'a str,
 }
 
-/// Records an event.
-pub fn record(event: &Event<'_>) {
-    metrics::audited(event.operation.name(), event.outcome.name());
-    write(event);
-}
-
-/// Records an event that a stranger can cause at will: counted always, written within a budget.
-pub(crate) fn record_within(budget: &Budgeted, event: &Event<'_>) {
-    metrics::audited(event.operation.name(), event.outcome.name());
-    if budget.may_write() {
-        write(event);
+impl<'a> Event<'a> {
+    /// An event that is about no key.
+    #[must_use]
+    pub const fn new(actor: &'a Actor, operation: Operation, outcome: Outcome, reason: &'a str) -> Self {
+        Self { actor, operation, key: None, log_index: None, outcome, reason }
     }
-}
 
-fn write(event: &Event<'_>) {
-    let Event { actor, operation, key, outcome, reason } = event;
-    let (identity, proof) = (actor.identity.as_str(), actor.proof.name());
-    let address = actor.address.map(tracing::field::display);
-    let key = key.map(tracing::field::display);
-    let (operation, word) = (operation.name(), outcome.name());
-    match outcome {
-        Outcome::Done | Outcome::Unchanged => {
-            tracing::info!(target: TARGET, identity, proof, address, operation, key, outcome = word, reason, "audit");
-        }
-        Outcome::Refused | Outcome::Failed => {
-            tracing::warn!(target: TARGET, identity, proof, address, operation, key, outcome = word, reason, "audit");
-        }
+    /// The same, about this key.
+    #[must_use]
+    pub const fn about(mut self, key: Option<&'a PublicKey>) -> Self {
+        self.key = key;
+        self
     }
 }
 
@@ -145,15 +167,17 @@ impl Proof {
         match self {
             Self::Certificate => "certificate",
             Self::Token => "token",
+            Self::Jwt => "jwt",
             Self::Node => "node",
+            Self::Nothing => "nothing",
         }
     }
 }
 
 impl Operation {
-    /// As it stands in the line.
+    /// As it stands in the line and in metrics: a signing type's own name (`ATTESTATION`), else words in small letters.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::KeyImport => "key_import",
             Self::KeyDelete => "key_delete",
@@ -164,8 +188,19 @@ impl Operation {
             Self::Rewrap => "rewrap",
             Self::Reload => "reload",
             Self::ClusterInit => "cluster_init",
+            Self::PolicyApply => "policy_apply",
+            Self::TokenCreate => "token_create",
+            Self::TokenRevoke => "token_revoke",
+            Self::Sign(signing_type) => signing_type.map_or("sign", SigningType::name),
+            Self::Access => "access",
             Self::KeyManagerAccess => "keymanager_access",
             Self::AdminAccess => "admin_access",
+            Self::Host => "host",
+            Self::Connection => "connection",
+            Self::ConfigReload => "config_reload",
+            Self::TlsReload => "tls_reload",
+            Self::KeyFile => "key_file",
+            Self::LeftOut => "left_out",
         }
     }
 }
@@ -175,6 +210,7 @@ impl Outcome {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Begun => "begun",
             Self::Done => "done",
             Self::Unchanged => "unchanged",
             Self::Refused => "refused",
