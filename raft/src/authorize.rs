@@ -11,7 +11,9 @@ use crate::types::Leadership;
 use consigner_rules::message::SignPath;
 use consigner_rules::primitives::RequestId;
 use consigner_rules::slashing::AgreedDuty;
-use consigner_rules::{Command, Outcome, Root, Ruling, SignIntent, SignRequest, Unslashable, Verdict, Violation};
+use consigner_rules::{
+    Command, Outcome, Root, Ruling, SignIntent, SignRequest, State, Unslashable, Verdict, Violation,
+};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,6 +25,10 @@ pub enum Routing {
     /// Send the intent to the leader over the peer channel and sign here.
     Forward,
 }
+
+/// Whether the applied state admits a request, or why not. Asked under the lock of the state: it must be short and not
+/// read it again.
+pub type Admit<'a> = &'a (dyn Fn(&State) -> Result<(), String> + Send + Sync);
 
 /// Why there is no permit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +43,12 @@ pub enum AuthorizeError {
         expected: Root,
         /// The request's.
         got: Root,
+    },
+    /// The policy does not let this client have it (403).
+    #[error("{reason}")]
+    Denied {
+        /// What is missing.
+        reason: String,
     },
     /// The cluster holds no such key (404).
     #[error("no key {0} in this cluster")]
@@ -63,6 +75,15 @@ pub enum Leave {
     Local(Unslashable),
 }
 
+/// A request that must be agreed, and who asks.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    request: &'a SignRequest,
+    duty: AgreedDuty,
+    peer: &'a str,
+    admit: Admit<'a>,
+}
+
 /// Pause between tries while an election is on; short against the election itself.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -76,18 +97,35 @@ impl Cluster {
         request: &SignRequest,
         peer: &str,
         routing: Routing,
+        admit: Admit<'_>,
     ) -> Result<Leave, AuthorizeError> {
         let deadline = Instant::now() + self.timing().leader_wait;
+        self.check_admission(admit, deadline).await?;
         self.check_key_and_chain(request, deadline).await?;
         match (&request.path, request.unslashable()) {
-            (SignPath::Agreed(duty), _) => self.agree(request, *duty, peer, routing, deadline).await.map(Leave::Agreed),
+            (SignPath::Agreed(duty), _) => {
+                let asked = Asked { request, duty: *duty, peer, admit };
+                self.agree(&asked, routing, deadline).await.map(Leave::Agreed)
+            }
             (SignPath::Local(_), Some(unslashable)) => {
                 self.await_lease(deadline).await.map_err(|error| unavailable(&error.reason))?;
+                // After the wait: with a live lease this node knows every change that was acknowledged.
+                self.read(admit).map_err(denied)?;
                 Ok(Leave::Local(unslashable))
             }
             // `unslashable` answers `Some` for every local path; without one there is no leave.
             (SignPath::Local(_), None) => Err(unavailable("the request has no path to a permit")),
         }
+    }
+
+    /// "No" is said only by a node with a live lease: one that comes back may know an older policy than the cluster's.
+    /// A "yes" is asked for again where it counts.
+    async fn check_admission(&self, admit: Admit<'_>, deadline: Instant) -> Result<(), AuthorizeError> {
+        if self.read(admit).is_ok() {
+            return Ok(());
+        }
+        self.await_lease(deadline).await.map_err(|error| unavailable(&error.reason))?;
+        self.read(admit).map_err(denied)
     }
 
     /// A key that is not held here may have been imported elsewhere a moment ago: "unknown" is said only by a node
@@ -121,14 +159,7 @@ impl Cluster {
 
     /// Brings an intent before the leader, through elections, until the deadline. Sending the same intent twice is
     /// harmless: the second verdict is `Repeat`.
-    async fn agree(
-        &self,
-        request: &SignRequest,
-        duty: AgreedDuty,
-        peer: &str,
-        routing: Routing,
-        deadline: Instant,
-    ) -> Result<Verdict, AuthorizeError> {
+    async fn agree(&self, asked: &Asked<'_>, routing: Routing, deadline: Instant) -> Result<Verdict, AuthorizeError> {
         let mut reason = "no leader is known".to_owned();
         let mut patience = self.timing().forward_try;
         let mut stale = 0;
@@ -137,7 +168,7 @@ impl Cluster {
             if left.is_zero() {
                 return Err(unavailable(&reason));
             }
-            let intent = self.intent(request, duty, peer)?;
+            let intent = self.intent(asked)?;
             let tried = match self.leadership() {
                 Leadership::This => tokio::time::timeout(left, self.submit(intent.clone())).await,
                 Leadership::Other { id, member } => {
@@ -157,10 +188,10 @@ impl Cluster {
                     Ruling::Safe | Ruling::Repeat => return Ok(verdict),
                     Ruling::Refused(violation) => return Err(AuthorizeError::Refused(violation)),
                     Ruling::UnknownKey => return Err(AuthorizeError::UnknownKey(intent.public_key)),
-                    Ruling::Stale { .. } => {
+                    Ruling::Stale { policy_version } => {
                         stale += 1;
                         "the access policy changed on the way".clone_into(&mut reason);
-                        if stale == STALE_TRIES {
+                        if stale == STALE_TRIES || !self.await_policy(policy_version, deadline).await {
                             return Err(unavailable(&reason));
                         }
                     }
@@ -177,16 +208,27 @@ impl Cluster {
         }
     }
 
-    fn intent(&self, request: &SignRequest, duty: AgreedDuty, peer: &str) -> Result<SignIntent, AuthorizeError> {
+    /// Waits until this node knows the policy under which the intent is to be admitted anew; whether it came to that.
+    async fn await_policy(&self, version: u64, deadline: Instant) -> bool {
+        let mut applied = self.inner.shared.watch_index();
+        let known = applied.wait_for(|_| self.read(|state| state.cluster().policy_version >= version));
+        tokio::time::timeout_at(deadline, known).await.is_ok_and(|known| known.is_ok())
+    }
+
+    /// The admission and the version that it holds for are read under one lock: between the two no policy can come.
+    fn intent(&self, asked: &Asked<'_>) -> Result<SignIntent, AuthorizeError> {
+        let Asked { request, duty, peer, admit } = *asked;
         let mut request_id = [0_u8; 16];
         getrandom::fill(&mut request_id).map_err(|_| unavailable("the system has no randomness"))?;
+        let policy_version =
+            self.read(|state| admit(state).map(|()| state.cluster().policy_version)).map_err(denied)?;
         Ok(SignIntent {
             request_id: RequestId(request_id),
             public_key: request.public_key,
             duty,
             signing_root: request.signing_root,
             peer: peer.chars().take(PEER_CHARS_MAX).collect(),
-            policy_version: self.read(|state| state.cluster().policy_version),
+            policy_version,
         })
     }
 
@@ -209,6 +251,9 @@ impl Cluster {
             | Outcome::KeyDeleted { .. }
             | Outcome::Resealed { .. }
             | Outcome::DataKeyRemoved { .. }
+            | Outcome::TokenHeld
+            | Outcome::TokenRevoked { .. }
+            | Outcome::AuditAnchored
             | Outcome::Rejected(_) => Err(Failure::Unknown),
         }
     }
@@ -223,6 +268,10 @@ fn answers(verdict: &Verdict, intent: &SignIntent) -> bool {
         && verdict.public_key == intent.public_key
         && verdict.duty == intent.duty
         && verdict.signing_root == intent.signing_root
+}
+
+fn denied(reason: String) -> AuthorizeError {
+    AuthorizeError::Denied { reason }
 }
 
 fn unavailable(reason: &str) -> AuthorizeError {

@@ -119,7 +119,11 @@ fn encoded_bytes(command: &Command) -> usize {
         | Command::RenewPolicy
         | Command::DeleteKey { .. }
         | Command::Reseal(_)
-        | Command::RemoveDataKey(_) => codec::encode(command).len(),
+        | Command::RemoveDataKey(_)
+        | Command::SetPolicy { .. }
+        | Command::AddToken { .. }
+        | Command::RevokeToken { .. }
+        | Command::AnchorAudit(_) => codec::encode(command).len(),
     }
 }
 
@@ -254,7 +258,11 @@ impl Lanes {
             | Command::RenewPolicy
             | Command::DeleteKey { .. }
             | Command::Reseal(_)
-            | Command::RemoveDataKey(_) => &mut self.others,
+            | Command::RemoveDataKey(_)
+            | Command::SetPolicy { .. }
+            | Command::AddToken { .. }
+            | Command::RevokeToken { .. }
+            | Command::AnchorAudit(_) => &mut self.others,
         };
         lane.push_back(job);
     }

@@ -4,7 +4,7 @@
 //! reached ([`crate::authorize`], [`crate::batcher`], [`crate::forward`]) and how a node starts and stops
 //! ([`crate::lifecycle`]).
 
-use crate::authorize::{AuthorizeError, Leave, Routing};
+use crate::authorize::{Admit, AuthorizeError, Leave, Routing};
 use crate::batcher::Batcher;
 use crate::forward::Forwarder;
 use crate::key_feed::OnKeys;
@@ -50,12 +50,29 @@ pub struct ClusterOptions {
     /// Resolves when this node's keyring holds what its applied state asks for and every signing call of removed keys
     /// has ended. Called as often as somebody waits; dropped unfinished when that wait ends.
     pub on_settle: OnSettle,
+    /// Told of the policy and the tokens: once at the start, and whenever they changed before the index that changed
+    /// them is reported as applied. Called under the lock of the state: it must be short and not read it again.
+    pub on_policy: OnPolicy,
     /// Called when the node must stop. It should end the process; nothing is acknowledged afterwards in any case.
     pub on_fatal: OnFatal,
 }
 
 /// See [`ClusterOptions::on_fatal`].
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// See [`ClusterOptions::on_policy`].
+pub type OnPolicy = Arc<dyn Fn(&State) + Send + Sync>;
+
+/// Whether a signature may leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Release {
+    /// It may.
+    Yes,
+    /// Its key was deleted.
+    KeyGone,
+    /// Who asked for it is not admitted (any more).
+    Denied(String),
+}
 
 /// One node's part in the cluster. Cheap to clone.
 #[derive(Clone)]
@@ -106,7 +123,12 @@ impl Unavailable {
 }
 
 impl Cluster {
-    /// Obtains leave to sign. `peer` is the authenticated client's name.
+    /// Obtains leave to sign. `peer` is the authenticated client's name; `admit` says whether the applied state lets it
+    /// have this signature.
+    ///
+    /// What must be agreed is admitted under the policy version that the record is made under: a change of the policy
+    /// that is ordered before the record makes it stale, and `admit` is asked again. Anything else is admitted by a node
+    /// with a live lease, before and, in [`Cluster::may_release`], after it was signed.
     ///
     /// # Errors
     /// [`AuthorizeError`]; nothing was signed, and only `Refused` is for ever.
@@ -116,8 +138,9 @@ impl Cluster {
         request: &SignRequest,
         peer: &str,
         routing: Routing,
+        admit: Admit<'_>,
     ) -> Result<SignPermit, AuthorizeError> {
-        match self.obtain_leave(request, peer, routing).await? {
+        match self.obtain_leave(request, peer, routing, admit).await? {
             Leave::Agreed(verdict) => SignPermit::from_verdict(&verdict)
                 .ok_or_else(|| AuthorizeError::Unavailable { reason: "the verdict does not allow signing".to_owned() }),
             Leave::Local(unslashable) => Ok(SignPermit::unslashable(unslashable)),

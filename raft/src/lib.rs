@@ -40,8 +40,8 @@ mod suite_tests;
 mod typ;
 mod types;
 
-pub use authorize::{AuthorizeError, Routing};
-pub use cluster::{Cluster, ClusterOptions, OnFatal, Unavailable};
+pub use authorize::{Admit, AuthorizeError, Routing};
+pub use cluster::{Cluster, ClusterOptions, OnFatal, OnPolicy, Release, Unavailable};
 use consigner_gate::with_causes as chain;
 pub use key_feed::{KeyFeed, OnKeys};
 pub use peer::service::PeerService;

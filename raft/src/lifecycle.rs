@@ -76,6 +76,7 @@ impl Cluster {
             durable,
             writing: std::sync::Mutex::default(),
             on_keys: options.on_keys,
+            on_policy: options.on_policy,
             on_fatal: Arc::clone(&options.on_fatal),
         };
         let machine = Machine::new(Arc::clone(&shared), parts);

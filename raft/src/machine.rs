@@ -4,7 +4,7 @@
 //! [`State::apply`], from the verified state in memory, never from the store.
 //! Deliberately absent: anything that could make two nodes apply differently.
 
-use crate::cluster::OnFatal;
+use crate::cluster::{OnFatal, OnPolicy};
 use crate::key_feed::{self, KeyFeed, OnKeys};
 use crate::snapshot_body;
 use crate::typ::{self, Answer, Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
@@ -96,6 +96,8 @@ pub struct MachineParts {
     pub durable: watch::Sender<Option<LogPosition>>,
     /// Told of keys before the index that brought them is published.
     pub on_keys: OnKeys,
+    /// Told of the policy and the tokens, likewise.
+    pub on_policy: OnPolicy,
     /// One snapshot is written at a time, so that an older one never follows a newer one.
     pub writing: Mutex<()>,
     /// Stops the node.
@@ -127,9 +129,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Puts the machine together; feeds the keys of the loaded state.
+    /// Puts the machine together; feeds the keys and the policy of the loaded state.
     pub fn new(shared: Arc<Shared>, parts: MachineParts) -> Self {
-        shared.read(|state| (parts.on_keys)(KeyFeed::Replaced(state)));
+        shared.read(|state| {
+            (parts.on_keys)(KeyFeed::Replaced(state));
+            (parts.on_policy)(state);
+        });
         Self { shared, parts: Arc::new(parts) }
     }
 
@@ -153,6 +158,9 @@ impl Machine {
             let step = applied.apply(entry);
             if let Ok(step) = &step {
                 key_feed::feed(&*self.parts.on_keys, &applied.state, &step.touched);
+                if step.admission_changed {
+                    (self.parts.on_policy)(&applied.state);
+                }
             }
             step
         };
@@ -181,6 +189,7 @@ impl Machine {
         drop(writing);
         self.parts.store.replace_all(records, codec::encode(&standing), state.digest().0, [])?;
         (self.parts.on_keys)(KeyFeed::Replaced(&state));
+        (self.parts.on_policy)(&state);
         {
             let mut applied = self.shared.lock_write();
             *applied = AppliedState { state, standing, digests: VecDeque::new() };
@@ -229,6 +238,7 @@ struct Step {
     write: StateWrite,
     changes: Vec<Change>,
     touched: TouchedKeys,
+    admission_changed: bool,
 }
 
 impl AppliedState {
@@ -249,6 +259,7 @@ impl AppliedState {
                 }
                 step.changes = applied.changes;
                 step.touched = applied.touched;
+                step.admission_changed = applied.admission_changed;
                 step.answer = Answer(applied.outcomes);
             }
         }

@@ -24,7 +24,10 @@ pub fn changes(changes: &[Change]) {
             | Change::PolicyRenewed(_)
             | Change::KeyRemoved(_)
             | Change::KeysResealed { .. }
-            | Change::DataKeyRemoved(_) => {}
+            | Change::DataKeyRemoved(_)
+            | Change::TokenAdded { .. }
+            | Change::TokenRevoked { .. }
+            | Change::AuditAnchored(_) => {}
         }
     }
 }

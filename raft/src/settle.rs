@@ -9,8 +9,9 @@
 //! that leases by its word end 1.5 X after the election of its successor, which lies before the barrier. Waiting 2 X
 //! after the barrier leaves X/2 for clocks that do not run alike.
 
+use crate::authorize::Admit;
 use crate::clock;
-use crate::cluster::{Cluster, Unavailable};
+use crate::cluster::{Cluster, Release, Unavailable};
 use crate::peer::wire::{self, Settling};
 use crate::types::Member;
 use consigner_rules::PublicKey;
@@ -91,16 +92,27 @@ impl Cluster {
         self.await_lease(Instant::now() + deadline).await
     }
 
-    /// Whether a signature of this key may leave now: the lease is alive, and the key is still held.
+    /// Whether a signature of this key may leave now: the lease is alive, the key is still held, and who asked for it is
+    /// still admitted.
     ///
-    /// The order is what counts: with a live lease this node has applied every deletion whose acknowledgement may have
-    /// been given, so a process that was frozen between signing and answering finds the key gone.
+    /// The order is what counts: with a live lease this node has applied every deletion and every change of the policy
+    /// whose acknowledgement may have been given, so a process that was frozen between signing and answering finds the
+    /// key, or the right, gone.
     ///
     /// # Errors
     /// As [`Cluster::await_release`].
-    pub async fn may_release(&self, public_key: &PublicKey, deadline: Duration) -> Result<bool, Unavailable> {
+    pub async fn may_release(
+        &self,
+        public_key: &PublicKey,
+        deadline: Duration,
+        admit: Admit<'_>,
+    ) -> Result<Release, Unavailable> {
         self.await_release(deadline).await?;
-        Ok(self.holds(public_key))
+        Ok(self.read(|state| match admit(state) {
+            _ if state.validator(public_key).is_none_or(|known| known.key.is_none()) => Release::KeyGone,
+            Ok(()) => Release::Yes,
+            Err(reason) => Release::Denied(reason),
+        }))
     }
 
     async fn settle_within(&self, deadline: Duration, grace: Duration) -> Result<Settlement, Unavailable> {

@@ -33,6 +33,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for Builder {
             durable,
             writing: std::sync::Mutex::default(),
             on_keys: Arc::new(|_| {}),
+            on_policy: Arc::new(|_| {}),
             on_fatal: Arc::new(|reason| tracing::error!(reason, "fatal")),
         };
         let shared = Arc::new(Shared::new(State::default(), Standing::default()));

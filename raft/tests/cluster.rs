@@ -122,13 +122,13 @@ async fn a_follower_redirects_only_to_a_leader_that_lives() {
     let leader = lab.leader().await;
     let follower = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
     until("a lease", || lab.cluster(follower).ready().is_ok()).await;
-    let asked = lab.cluster(follower).authorize(&attestation(1, 2, 1), "client", Routing::Redirect).await;
+    let asked = lab.cluster(follower).authorize(&attestation(1, 2, 1), "client", Routing::Redirect, &|_| Ok(())).await;
     let Err(AuthorizeError::Redirect { api_url }) = asked else { panic!("{asked:?}") };
     assert_eq!(api_url, format!("https://127.0.0.1:{leader}"));
     lab.stop(leader).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
     // The election is on: never a redirect to the dead, but an answer by the new leader.
-    match lab.cluster(follower).authorize(&attestation(1, 3, 1), "client", Routing::Redirect).await {
+    match lab.cluster(follower).authorize(&attestation(1, 3, 1), "client", Routing::Redirect, &|_| Ok(())).await {
         // Agreed by the new leader: here, or there while this node does not vouch for it yet.
         Ok(_) => assert!(!matches!(lab.cluster(follower).leadership(), Leadership::Other { id, .. } if id == leader)),
         Err(AuthorizeError::Redirect { api_url }) => assert_ne!(api_url, format!("https://127.0.0.1:{leader}")),

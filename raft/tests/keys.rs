@@ -4,7 +4,7 @@
 
 mod support;
 
-use consigner_raft::{AuthorizeError, Routing, Timing};
+use consigner_raft::{AuthorizeError, Release, Routing, Timing};
 use consigner_rules::command::{DataKey, HistoryImport, ImportedBlock, KeyDeletion, ResealedKey};
 use consigner_rules::message::SignPath;
 use consigner_rules::permit::UnslashableType;
@@ -45,7 +45,7 @@ async fn a_key_deleted_through_a_follower_is_unknown_to_every_node() {
     lab.cluster(1).settle(DEADLINE).await.unwrap();
     for id in 1..=3 {
         assert!(lab.mirror(id).holds(&KEY), "node {id}");
-        assert!(lab.cluster(id).may_release(&KEY, DEADLINE).await.unwrap(), "node {id}");
+        assert_eq!(lab.cluster(id).may_release(&KEY, DEADLINE, &|_| Ok(())).await.unwrap(), Release::Yes, "node {id}");
     }
     let follower = lab.follower().await;
     delete(&lab, follower, KEY).await;
@@ -58,7 +58,11 @@ async fn a_key_deleted_through_a_follower_is_unknown_to_every_node() {
     for id in 1..=3 {
         assert!(!lab.mirror(id).holds(&KEY), "node {id}");
         assert_eq!(sign(lab.cluster(id), &randao()).await, unknown(KEY), "node {id}");
-        assert!(!lab.cluster(id).may_release(&KEY, DEADLINE).await.unwrap(), "node {id}");
+        assert_eq!(
+            lab.cluster(id).may_release(&KEY, DEADLINE, &|_| Ok(())).await.unwrap(),
+            Release::KeyGone,
+            "node {id}"
+        );
         assert_eq!(
             lab.cluster(id).status().applied_index.max(settlement.index),
             lab.cluster(id).status().applied_index
@@ -243,7 +247,7 @@ async fn a_deleted_key_that_comes_back_with_an_older_history_signs_nothing_below
     assert_eq!(propose(&lab, 1, back).await, Outcome::KeyImported { public_key: KEY, duplicate: false });
     for id in 1..=3 {
         for (slot, root) in [(50, 9), (99, 1), (100, 2)] {
-            let asked = lab.cluster(id).authorize(&block(slot, root), "client", Routing::Forward).await;
+            let asked = lab.cluster(id).authorize(&block(slot, root), "client", Routing::Forward, &|_| Ok(())).await;
             assert!(matches!(asked, Err(AuthorizeError::Refused(_))), "node {id}, slot {slot}: {asked:?}");
         }
         assert!(sign(lab.cluster(id), &block(100 + id, 1)).await.is_ok());
@@ -256,13 +260,13 @@ async fn nothing_leaves_a_node_that_is_cut_off_once_its_lease_has_run_out() {
     let mut lab = Lab::up(3, 1_000).await;
     let alone = lab.follower().await;
     lab.cluster(alone).barrier(DEADLINE).await.unwrap();
-    assert!(lab.cluster(alone).may_release(&KEY, DEADLINE).await.unwrap());
+    assert_eq!(lab.cluster(alone).may_release(&KEY, DEADLINE, &|_| Ok(())).await.unwrap(), Release::Yes);
     for id in (1..=3).filter(|id| *id != alone) {
         lab.stop(id).await;
     }
     support::until("the lease to run out", || lab.cluster(alone).ready().is_err()).await;
     assert!(lab.cluster(alone).read(|state| state.validator(&KEY).is_some()), "it still holds the key");
-    let asked = lab.cluster(alone).may_release(&KEY, Duration::from_millis(50)).await;
+    let asked = lab.cluster(alone).may_release(&KEY, Duration::from_millis(50), &|_| Ok(())).await;
     assert!(asked.is_err(), "{asked:?}");
     assert!(lab.cluster(alone).settle_strictly(Duration::from_millis(50)).await.is_err(), "no quorum, no barrier");
 }

@@ -10,14 +10,16 @@ pub mod interchange;
 pub mod message;
 pub mod network;
 pub mod permit;
+pub mod policy;
 pub mod primitives;
 pub mod slashing;
 pub mod state;
 
 pub use command::{Change, Command, CommandBatch, HistoryImport, Outcome, SealedKey, SignIntent, Verdict};
-pub use message::{ParseError, SignRequest, SigningType};
+pub use message::{Moment, ParseError, Particulars, SignRequest, SigningType};
 pub use network::Network;
 pub use permit::{SignPermit, Unslashable};
-pub use primitives::{Epoch, PublicKey, Root, Signature, Slot};
+pub use policy::{Policy, TokenRecord};
+pub use primitives::{Address, Epoch, PublicKey, Root, Signature, Slot};
 pub use slashing::{AgreedDuty, Ruling, Violation};
 pub use state::{Applied, State};

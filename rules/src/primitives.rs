@@ -132,6 +132,11 @@ byte_string!(
     96
 );
 byte_string!(
+    /// An address of the execution layer, e.g. a fee recipient (consensus specification: `ExecutionAddress`).
+    Address,
+    20
+);
+byte_string!(
     /// The random identity of one cluster; another cluster's id is refused on every door and disk.
     ClusterId,
     16

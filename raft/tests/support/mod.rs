@@ -11,7 +11,7 @@ use consigner_rules::command::{ClusterIdentity, DataKey};
 use consigner_rules::message::SignPath;
 use consigner_rules::primitives::ClusterId;
 use consigner_rules::slashing::AgreedDuty;
-use consigner_rules::{Command, Outcome, PublicKey, Root, SealedKey, SignRequest, SigningType};
+use consigner_rules::{Command, Outcome, Particulars, PublicKey, Root, SealedKey, SignRequest, SigningType};
 use mirror::Mirror;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use std::collections::BTreeMap;
@@ -107,6 +107,7 @@ impl Lab {
             snapshot_every: self.snapshot_every,
             on_keys: Arc::new(move |feed| fed.take(feed)),
             on_settle: Arc::new(move || Box::pin(Arc::clone(&settling).settled())),
+            on_policy: Arc::new(|_| {}),
             on_fatal: Arc::new(move |reason| noted.lock().unwrap().push(reason.to_owned())),
         };
         let (cluster, service) = Cluster::open(options).await?;
@@ -220,6 +221,7 @@ pub fn request(path: SignPath, signing_type: SigningType, root: u8) -> SignReque
         signing_root: Root([root; 32]),
         genesis_validators_root: Some(GENESIS),
         path,
+        particulars: Particulars::default(),
     }
 }
 
@@ -237,7 +239,7 @@ pub async fn sign(cluster: &Cluster, request: &SignRequest) -> Result<Root, Auth
 
 /// One try to sign; answers the root that the permit holds.
 pub async fn try_sign(cluster: &Cluster, request: &SignRequest) -> Result<Root, AuthorizeError> {
-    let permit = cluster.authorize(request, "client", Routing::Forward).await?;
+    let permit = cluster.authorize(request, "client", Routing::Forward, &|_| Ok(())).await?;
     assert_eq!(permit.public_key(), &request.public_key);
     Ok(*permit.signing_root())
 }

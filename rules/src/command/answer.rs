@@ -1,6 +1,7 @@
 //! What applying commands answers: outcomes for who asked, changes for the archive and the metrics.
 
-use super::{ClusterIdentity, HighWatermark, HistoryImport, Verdict};
+use super::{AuditAnchor, ClusterIdentity, HighWatermark, HistoryImport, Verdict};
+use crate::policy::BadToken;
 use crate::primitives::{ClusterId, PublicKey, Root};
 use crate::slashing::AgreedDuty;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,17 @@ pub enum Outcome {
         /// Whether it was held before.
         was_held: bool,
     },
+    /// The token is held (again, if it already was).
+    TokenHeld,
+    /// The token is not held (any more).
+    TokenRevoked {
+        /// Whether it was held before.
+        was_held: bool,
+        /// The policy version from here on.
+        version: u64,
+    },
+    /// The anchor is held.
+    AuditAnchored,
     /// The command changed nothing.
     Rejected(Rejection),
 }
@@ -106,6 +118,45 @@ pub enum Rejection {
         /// How many.
         keys: u64,
     },
+    /// The policy is not any more the one that the command was decided on.
+    #[error("the policy changed meanwhile, to version {version}; look at it and decide anew")]
+    PolicyChangedMeanwhile {
+        /// The version that holds.
+        version: u64,
+    },
+    /// The policy would not fit into a record.
+    #[error("the policy takes {bytes} bytes, more than the {} that are kept", crate::policy::POLICY_BYTES_MAX)]
+    PolicyTooLarge {
+        /// Encoded size.
+        bytes: u64,
+    },
+    /// A token names a role that the policy does not have.
+    #[error("the policy has no role \"{0}\"")]
+    UnknownRole(String),
+    /// A token of that id but other content exists.
+    #[error("another token of the same id is held already")]
+    TokenConflict,
+    /// There are as many tokens as a cluster holds.
+    #[error("the cluster holds {} tokens already; revoke some", crate::policy::TOKENS_MAX)]
+    TooManyTokens,
+    /// The token is not one that a cluster keeps.
+    #[error("{0}")]
+    BadToken(BadToken),
+    /// The audit log was anchored further on, or at the same line with another hash.
+    #[error("this audit log is anchored at line {sequence} already, which the new anchor does not continue")]
+    AuditWentBack {
+        /// Where it is anchored.
+        sequence: u64,
+    },
+    /// The key that signs the audit log belongs to another node's log.
+    #[error("the audit key belongs to the log of node {node}")]
+    AuditKeyOfAnother {
+        /// The node.
+        node: u64,
+    },
+    /// There are as many anchors as a cluster holds.
+    #[error("the cluster holds {} audit anchors already", crate::state::AUDIT_ANCHORS_MAX)]
+    TooManyAudits,
 }
 
 /// Something that happened, for the archive, the audit, the keyrings and the metrics.
@@ -159,4 +210,22 @@ pub enum Change {
     },
     /// A data key was removed.
     DataKeyRemoved(#[serde(with = "serde_bytes")] [u8; 16]),
+    /// A token was added.
+    TokenAdded {
+        /// Its public part.
+        #[serde(with = "serde_bytes")]
+        id: [u8; 8],
+        /// What people call it.
+        name: String,
+    },
+    /// A token was removed.
+    TokenRevoked {
+        /// Its public part.
+        #[serde(with = "serde_bytes")]
+        id: [u8; 8],
+        /// What people called it.
+        name: String,
+    },
+    /// A node's audit log has come this far.
+    AuditAnchored(AuditAnchor),
 }

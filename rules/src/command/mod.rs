@@ -7,6 +7,7 @@ mod answer;
 #[cfg(test)]
 mod tests;
 
+use crate::policy::{Policy, TokenRecord};
 use crate::primitives::{ClusterId, Epoch, PublicKey, RequestId, Root, Slot};
 use crate::slashing::{AgreedDuty, Ruling};
 pub use answer::{Change, KeyDeletion, Outcome, Rejection};
@@ -76,6 +77,44 @@ pub enum Command {
     Reseal(Vec<ResealedKey>),
     /// Removes a data key under which no key is sealed any more.
     RemoveDataKey(#[serde(with = "serde_bytes")] [u8; 16]),
+    /// Replaces the access policy and makes every admission under the older one stale.
+    SetPolicy {
+        /// What holds from here on.
+        policy: Box<Policy>,
+        /// The policy version that it was decided on; of two changes at a time the later one is rejected.
+        replaces: u64,
+    },
+    /// Adds a bearer token.
+    AddToken {
+        /// The token.
+        token: TokenRecord,
+        /// The policy version under which it was made. A token that was revoked since is not brought back by a proposal
+        /// that was sent twice or arrived late: every revocation raises the version.
+        policy_version: u64,
+    },
+    /// Removes a bearer token and makes every admission before it stale.
+    RevokeToken {
+        /// The token.
+        #[serde(with = "serde_bytes")]
+        id: [u8; 8],
+    },
+    /// Notes how far a node's audit log has come, so that a shortened or rewritten one is found.
+    AnchorAudit(AuditAnchor),
+}
+
+/// How far an audit log has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditAnchor {
+    /// The node that writes the log.
+    pub node: u64,
+    /// The Ed25519 key that signs the log's checkpoints.
+    #[serde(with = "serde_bytes")]
+    pub public_key: [u8; 32],
+    /// Number of the last line that is covered.
+    pub sequence: u64,
+    /// The chain's hash after that line.
+    #[serde(with = "serde_bytes")]
+    pub hash: [u8; 32],
 }
 
 /// What a cluster is, fixed at its initialisation.

@@ -18,7 +18,7 @@ pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>, kind: Unslashab
     let schema = schema_of(&object, slot, &fork_info, context.network, schema)?;
     let object_root = context.hash(schema, &object.data)?;
     let epoch = context.network.epoch_at_slot(slot);
-    Ok(Message::on_chain(object_root, DomainType::AGGREGATE_AND_PROOF, epoch, &fork_info).local(kind))
+    Ok(Message::on_chain(object_root, DomainType::AGGREGATE_AND_PROOF, epoch, &fork_info).for_slot(slot).local(kind))
 }
 
 /// Electra joined the committees of a slot (EIP-7549); Gloas made the attestation progressive (EIP-7688).

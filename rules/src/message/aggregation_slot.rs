@@ -12,5 +12,6 @@ pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>) -> Result<Messa
     let fork_info = context.fork_info(body)?;
     let epoch = context.network.epoch_at_slot(slot);
     Ok(Message::on_chain(uint64_chunk(slot), DomainType::SELECTION_PROOF, epoch, &fork_info)
+        .for_slot(slot)
         .local(UnslashableType::AggregationSlot))
 }

@@ -14,7 +14,11 @@ pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>) -> Result<Messa
     let source_epoch = attestation.field("source")?.field("epoch")?.uint64()?;
     let target_epoch = attestation.field("target")?.field("epoch")?.uint64()?;
     let object_root = context.hash(&ATTESTATION_DATA, &attestation)?;
+    let slot = attestation.field("slot")?.uint64()?;
+    // Nothing here says that slot, source and target agree: the one furthest ahead counts.
+    let latest = target_epoch.max(source_epoch).max(context.network.epoch_at_slot(slot));
     let fork_info = context.fork_info(body)?;
     Ok(Message::on_chain(object_root, DomainType::BEACON_ATTESTER, target_epoch, &fork_info)
+        .for_epoch(latest, context.network)
         .agreed(AgreedDuty::Attestation { source_epoch, target_epoch }))
 }

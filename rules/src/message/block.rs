@@ -61,6 +61,7 @@ fn message(
     let fork_info = context.fork_info(body)?;
     let epoch = context.network.epoch_at_slot(slot);
     Ok(Message::on_chain(object_root, DomainType::BEACON_PROPOSER, epoch, &fork_info)
+        .for_slot(slot)
         .agreed(AgreedDuty::Block { slot }))
 }
 

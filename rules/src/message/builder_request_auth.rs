@@ -20,8 +20,10 @@ pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>) -> Result<Messa
     };
     let object = unwrap(&payload, Fork::Gloas)?;
     let object_root = context.hash(&REQUEST_AUTH, &object.data)?;
+    let slot = object.data.field("slot")?.uint64()?;
     let version = context.network.genesis_fork_version();
     Ok(Message::without_chain(object_root, DomainType::BUILDER_REQUEST_AUTH, version)
+        .for_slot(slot)
         .local(UnslashableType::BuilderRequestAuth))
 }
 

@@ -19,6 +19,7 @@ pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>) -> Result<Messa
     let object_root = context.hash(schema, &object.data)?;
     let epoch = context.network.epoch_at_slot(slot);
     Ok(Message::on_chain(object_root, DomainType::BEACON_BUILDER, epoch, &fork_info)
+        .for_slot(slot)
         .local(UnslashableType::ExecutionPayloadBid))
 }
 

@@ -17,6 +17,7 @@ mod domain;
 mod error;
 mod json;
 mod merkle;
+mod particulars;
 mod request;
 mod schema;
 mod signing_type;
@@ -42,5 +43,6 @@ mod voluntary_exit;
 mod tests;
 
 pub use error::{Fault, ParseError};
+pub use particulars::{Moment, Particulars};
 pub use request::{SignPath, SignRequest};
 pub use signing_type::SigningType;

@@ -22,6 +22,7 @@ pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>) -> Result<Messa
     let fork_info = context.fork_info(body)?;
     let epoch = context.network.epoch_at_slot(slot);
     Ok(Message::on_chain(object_root, DomainType::PTC_ATTESTER, epoch, &fork_info)
+        .for_slot(slot)
         .local(UnslashableType::PayloadAttestationMessage))
 }
 

@@ -11,5 +11,6 @@ pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>) -> Result<Messa
     let epoch = body.field("randao_reveal")?.field("epoch")?.uint64()?;
     let fork_info = context.fork_info(body)?;
     Ok(Message::on_chain(uint64_chunk(epoch), DomainType::RANDAO, epoch, &fork_info)
+        .for_epoch(epoch, context.network)
         .local(UnslashableType::RandaoReveal))
 }

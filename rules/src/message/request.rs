@@ -9,6 +9,7 @@ use super::domain::{self, DomainType, ForkInfo};
 use super::error::ParseError;
 use super::json::Json;
 use super::merkle::Chunk;
+use super::particulars::{Moment, Particulars};
 use super::schema::{Schema, hash_tree_root};
 use super::signing_type::SigningType;
 use super::{
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::network::{Network, Version};
 use crate::permit::{Unslashable, UnslashableType};
-use crate::primitives::{Epoch, PublicKey, Root};
+use crate::primitives::{Address, Epoch, PublicKey, Root, Slot};
 use crate::slashing::AgreedDuty;
 
 /// A request that was understood: what is to be signed and under which rule.
@@ -34,6 +35,8 @@ pub struct SignRequest {
     pub genesis_validators_root: Option<Root>,
     /// Which path the request takes.
     pub path: SignPath,
+    /// What its admission looks at besides.
+    pub particulars: Particulars,
 }
 
 /// The two ways to a permit.
@@ -57,8 +60,8 @@ impl SignRequest {
         let message = Context { network }.read(signing_type, &body)?;
         let signing_root = domain::signing_root(&message.object_root, &message.domain);
         compare_with_claim(&body, signing_root)?;
-        let genesis_validators_root = message.genesis_validators_root;
-        Ok(Self { public_key, signing_type, signing_root, genesis_validators_root, path: message.path })
+        let Message { genesis_validators_root, path, particulars, .. } = message;
+        Ok(Self { public_key, signing_type, signing_root, genesis_validators_root, path, particulars })
     }
 
     /// The request as an [`Unslashable`], if its type is one.
@@ -134,6 +137,7 @@ pub(super) struct Message {
     domain: Chunk,
     genesis_validators_root: Option<Root>,
     path: SignPath,
+    particulars: Particulars,
 }
 
 /// A message whose path is still to be named.
@@ -141,6 +145,7 @@ pub(super) struct Pathless {
     object_root: Chunk,
     domain: Chunk,
     genesis_validators_root: Option<Root>,
+    particulars: Particulars,
 }
 
 impl Message {
@@ -157,17 +162,41 @@ impl Message {
         fork_info: &ForkInfo,
     ) -> Pathless {
         let root = fork_info.genesis_validators_root;
-        Pathless { object_root, domain: domain::domain(kind, version, &root), genesis_validators_root: Some(root) }
+        Pathless {
+            object_root,
+            domain: domain::domain(kind, version, &root),
+            genesis_validators_root: Some(root),
+            particulars: Particulars::default(),
+        }
     }
 
     /// A message that belongs to no chain.
     pub(super) fn without_chain(object_root: Chunk, kind: DomainType, genesis_fork_version: Version) -> Pathless {
         let domain = domain::domain_without_chain(kind, genesis_fork_version);
-        Pathless { object_root, domain, genesis_validators_root: None }
+        Pathless { object_root, domain, genesis_validators_root: None, particulars: Particulars::default() }
     }
 }
 
 impl Pathless {
+    /// The message is for this slot.
+    pub(super) const fn for_slot(mut self, slot: Slot) -> Self {
+        self.particulars.moment = Some(Moment::Slot(slot));
+        self
+    }
+
+    /// The message is for this epoch.
+    pub(super) const fn for_epoch(mut self, epoch: Epoch, network: &Network) -> Self {
+        let first_slot = epoch.saturating_mul(network.slots_per_epoch());
+        self.particulars.moment = Some(Moment::Epoch { epoch, first_slot });
+        self
+    }
+
+    /// By the message the proposer's fees go there.
+    pub(super) const fn paying_to(mut self, fee_recipient: Address) -> Self {
+        self.particulars.fee_recipient = Some(fee_recipient);
+        self
+    }
+
     /// Through the log.
     pub(super) fn agreed(self, duty: AgreedDuty) -> Message {
         self.finish(SignPath::Agreed(duty))
@@ -179,7 +208,7 @@ impl Pathless {
     }
 
     fn finish(self, path: SignPath) -> Message {
-        let Self { object_root, domain, genesis_validators_root } = self;
-        Message { object_root, domain, genesis_validators_root, path }
+        let Self { object_root, domain, genesis_validators_root, particulars } = self;
+        Message { object_root, domain, genesis_validators_root, path, particulars }
     }
 }

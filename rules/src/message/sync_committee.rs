@@ -16,6 +16,7 @@ pub(super) fn read_message(body: &Cursor<'_, '_>, context: &Context<'_>) -> Resu
     let fork_info = context.fork_info(body)?;
     let epoch = context.network.epoch_at_slot(slot);
     Ok(Message::on_chain(object_root, DomainType::SYNC_COMMITTEE, epoch, &fork_info)
+        .for_slot(slot)
         .local(UnslashableType::SyncCommitteeMessage))
 }
 
@@ -27,6 +28,7 @@ pub(super) fn read_selection_proof(body: &Cursor<'_, '_>, context: &Context<'_>)
     let fork_info = context.fork_info(body)?;
     let epoch = context.network.epoch_at_slot(slot);
     Ok(Message::on_chain(object_root, DomainType::SYNC_COMMITTEE_SELECTION_PROOF, epoch, &fork_info)
+        .for_slot(slot)
         .local(UnslashableType::SyncCommitteeSelectionProof))
 }
 
@@ -38,6 +40,7 @@ pub(super) fn read_contribution(body: &Cursor<'_, '_>, context: &Context<'_>) ->
     let fork_info = context.fork_info(body)?;
     let epoch = context.network.epoch_at_slot(slot);
     Ok(Message::on_chain(object_root, DomainType::CONTRIBUTION_AND_PROOF, epoch, &fork_info)
+        .for_slot(slot)
         .local(UnslashableType::SyncCommitteeContributionAndProof))
 }
 

@@ -10,11 +10,15 @@ use super::error::ParseError;
 use super::request::{Context, Message};
 use super::schema::{Field, Schema};
 use crate::permit::UnslashableType;
+use crate::primitives::Address;
 
 pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>) -> Result<Message, ParseError> {
-    let object_root = context.hash(&VALIDATOR_REGISTRATION, &body.field("validator_registration")?)?;
+    let registration = body.field("validator_registration")?;
+    let object_root = context.hash(&VALIDATOR_REGISTRATION, &registration)?;
+    let fee_recipient = Address(registration.field("fee_recipient")?.bytes()?);
     let version = context.network.genesis_fork_version();
     Ok(Message::without_chain(object_root, DomainType::APPLICATION_BUILDER, version)
+        .paying_to(fee_recipient)
         .local(UnslashableType::ValidatorRegistration))
 }
 

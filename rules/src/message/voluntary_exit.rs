@@ -21,6 +21,7 @@ pub(super) fn read(body: &Cursor<'_, '_>, context: &Context<'_>) -> Result<Messa
     let fork_info = context.fork_info(body)?;
     let version = domain_version(epoch, &fork_info, context.network);
     Ok(Message::with_version(object_root, DomainType::VOLUNTARY_EXIT, version, &fork_info)
+        .for_epoch(epoch, context.network)
         .agreed(AgreedDuty::VoluntaryExit { epoch, validator_index }))
 }
 

@@ -15,12 +15,17 @@ use std::collections::BTreeMap;
 impl State {
     /// Applies one committed batch. Commands are judged in order, each against the state that the former left.
     pub fn apply(&mut self, batch: &CommandBatch) -> Applied {
-        let mut step =
-            Step { state: self, changes: Vec::new(), touched: TouchedKeys::default(), records: BTreeMap::new() };
+        let mut step = Step {
+            state: self,
+            changes: Vec::new(),
+            touched: TouchedKeys::default(),
+            admission_changed: false,
+            records: BTreeMap::new(),
+        };
         let outcomes = batch.commands.iter().map(|command| step.command(command)).collect();
-        let Step { changes, touched, records, .. } = step;
+        let Step { changes, touched, admission_changed, records, .. } = step;
         let records = records.into_iter().map(|(key, value)| RecordWrite { key, value }).collect();
-        Applied { outcomes, changes, touched, records }
+        Applied { outcomes, changes, touched, admission_changed, records }
     }
 }
 
@@ -29,6 +34,7 @@ pub(super) struct Step<'a> {
     pub(super) state: &'a mut State,
     pub(super) changes: Vec<Change>,
     pub(super) touched: TouchedKeys,
+    pub(super) admission_changed: bool,
     /// What the store must hold after the batch; `None` where it must hold nothing.
     records: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
@@ -53,17 +59,14 @@ impl Step<'_> {
                 Outcome::HistoryMerged { public_key: history.public_key, raised }
             }
             Command::SetHighWatermark(limit) => self.set_high_watermark(*limit),
-            Command::RenewPolicy => {
-                let mut cluster = self.state.cluster.clone();
-                cluster.policy_version = cluster.policy_version.saturating_add(1);
-                let version = cluster.policy_version;
-                self.replace_cluster(cluster);
-                self.changes.push(Change::PolicyRenewed(version));
-                Outcome::PolicyRenewed(version)
-            }
+            Command::RenewPolicy => Outcome::PolicyRenewed(self.raise_policy_version()),
             Command::DeleteKey { public_key, deletions_seen } => self.delete_key(public_key, *deletions_seen),
             Command::Reseal(resealed) => self.reseal(resealed),
             Command::RemoveDataKey(id) => self.remove_data_key(id),
+            Command::SetPolicy { policy, replaces } => self.set_policy(policy, *replaces),
+            Command::AddToken { token, policy_version } => self.add_token(token, *policy_version),
+            Command::RevokeToken { id } => self.revoke_token(id),
+            Command::AnchorAudit(anchor) => self.anchor_audit(anchor),
         }
     }
 
@@ -144,7 +147,7 @@ impl Step<'_> {
         Outcome::HighWatermarkSet
     }
 
-    fn replace_cluster(&mut self, cluster: Cluster) {
+    pub(super) fn replace_cluster(&mut self, cluster: Cluster) {
         let before = (self.state.cluster != Cluster::default()).then(|| records::cluster_record(&self.state.cluster));
         self.write(before, records::cluster_record(&cluster));
         self.state.cluster = cluster;

@@ -4,6 +4,9 @@
 //! persist. The verdict on a slashable message is reached here and nowhere else, on every node alike.
 //! Deliberately absent: I/O, clocks, randomness, logging; a clone of the state plus the same batch is the same answer.
 
+mod access;
+#[cfg(test)]
+mod access_tests;
 mod apply;
 mod digest;
 #[cfg(test)]
@@ -14,11 +17,14 @@ mod records;
 mod tests;
 
 use crate::command::{
-    Change, ClusterIdentity, DataKey, HighWatermark, HistoryImport, ImportedAttestation, ImportedBlock, Outcome,
-    SealedKey,
+    AuditAnchor, Change, ClusterIdentity, DataKey, HighWatermark, HistoryImport, ImportedAttestation, ImportedBlock,
+    Outcome, SealedKey,
 };
+use crate::policy::TokenRecord;
 use crate::primitives::{PublicKey, Root};
 use crate::slashing::History;
+pub use access::AUDIT_ANCHORS_MAX;
+use access::HeldPolicy;
 use digest::Digest;
 pub use keys::TouchedKeys;
 pub use records::{CorruptRecord, Record, RecordWrite};
@@ -41,6 +47,9 @@ pub struct State {
     cluster: Cluster,
     data_keys: BTreeMap<[u8; 16], DataKey>,
     validators: BTreeMap<PublicKey, Validator>,
+    policy: Option<HeldPolicy>,
+    tokens: BTreeMap<[u8; 8], Arc<TokenRecord>>,
+    audit_anchors: BTreeMap<[u8; 32], AuditAnchor>,
     digest: Digest,
 }
 
@@ -83,6 +92,8 @@ pub struct Applied {
     pub changes: Vec<Change>,
     /// The keys that came, moved or went: the keyrings follow them.
     pub touched: TouchedKeys,
+    /// Whether the policy, its version or the tokens changed: whoever admits callers follows them.
+    pub admission_changed: bool,
     /// The records to persist or to remove, each once, with its content after the batch.
     pub records: Vec<RecordWrite>,
 }

@@ -3,25 +3,33 @@
 //! | key | value |
 //! |---|---|
 //! | `c` | [`Cluster`] |
+//! | `a` + public key of an audit log | [`AuditAnchor`] |
 //! | `d` + data-key id | [`DataKey`] |
 //! | `h` + public key | [`History`] |
 //! | `k` + public key | [`SealedKey`] |
+//! | `p` | [`HeldPolicy`] |
+//! | `t` + token id | [`TokenRecord`] |
 //! | `x` + public key | how often the key was deleted, if it was |
 //!
 //! Values are in the form of [`crate::codec`].
 
+use super::access::HeldPolicy;
 use super::digest::Digest;
 use super::{Cluster, RULES_VERSION, State};
 use crate::codec::{self, DecodeError};
-use crate::command::{DataKey, SealedKey};
+use crate::command::{AuditAnchor, DataKey, SealedKey};
+use crate::policy::TokenRecord;
 use crate::primitives::PublicKey;
 use crate::slashing::History;
 use std::sync::Arc;
 
+const AUDIT_ANCHOR: u8 = b'a';
 const CLUSTER: u8 = b'c';
 const DATA_KEY: u8 = b'd';
 const HISTORY: u8 = b'h';
 const KEY: u8 = b'k';
+const POLICY: u8 = b'p';
+const TOKEN: u8 = b't';
 const DELETIONS: u8 = b'x';
 
 /// One record of the state.
@@ -88,6 +96,18 @@ pub(super) fn deletions_record(public_key: &PublicKey, deletions: u64) -> Record
     Record { key: named(DELETIONS, public_key.as_bytes()), value: codec::encode(&deletions) }
 }
 
+pub(super) fn policy_record(policy: &HeldPolicy) -> Record {
+    Record { key: vec![POLICY], value: codec::encode(policy) }
+}
+
+pub(super) fn token_record(token: &TokenRecord) -> Record {
+    Record { key: named(TOKEN, &token.id), value: codec::encode(token) }
+}
+
+pub(super) fn audit_anchor_record(anchor: &AuditAnchor) -> Record {
+    Record { key: named(AUDIT_ANCHOR, &anchor.public_key), value: codec::encode(anchor) }
+}
+
 fn named(kind: u8, name: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + name.len());
     key.push(kind);
@@ -107,7 +127,10 @@ impl State {
             let deletions = (validator.deletions > 0).then(|| deletions_record(public_key, validator.deletions));
             history.into_iter().chain(validator.key.as_deref().map(key_record)).chain(deletions)
         });
-        cluster.into_iter().chain(data_keys).chain(validators)
+        let policy = self.policy.as_ref().map(policy_record);
+        let tokens = self.tokens.values().map(|token| token_record(token));
+        let anchors = self.audit_anchors.values().map(audit_anchor_record);
+        cluster.into_iter().chain(data_keys).chain(validators).chain(policy).chain(tokens).chain(anchors)
     }
 
     /// Builds a state from records in any order.
@@ -156,6 +179,17 @@ impl State {
             (DELETIONS, PublicKey::LENGTH) => {
                 let public_key = PublicKey(name.try_into().map_err(|_| CorruptRecord::UnknownKey(key.len()))?);
                 self.validators.entry(public_key).or_default().deletions = read(*kind, value)?;
+            }
+            (POLICY, 0) => self.policy = Some(read(*kind, value)?),
+            (TOKEN, 8) => {
+                let token: TokenRecord = read(*kind, value)?;
+                expect_name(*kind, name, &token.id)?;
+                self.tokens.insert(token.id, Arc::new(token));
+            }
+            (AUDIT_ANCHOR, 32) => {
+                let anchor: AuditAnchor = read(*kind, value)?;
+                expect_name(*kind, name, &anchor.public_key)?;
+                self.audit_anchors.insert(anchor.public_key, anchor);
             }
             _ => return Err(CorruptRecord::UnknownKey(key.len())),
         }

@@ -147,7 +147,11 @@ fn assert_keys_follow(before: &State, batch: &CommandBatch, applied: &Applied, a
             | Command::ImportHistory(_)
             | Command::SetHighWatermark(_)
             | Command::RenewPolicy
-            | Command::RemoveDataKey(_) => false,
+            | Command::RemoveDataKey(_)
+            | Command::SetPolicy { .. }
+            | Command::AddToken { .. }
+            | Command::RevokeToken { .. }
+            | Command::AnchorAudit(_) => false,
         };
         assert!(batch.commands.iter().any(named), "{public_key} moved by itself");
     }
