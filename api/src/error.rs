@@ -237,6 +237,7 @@ impl From<AuthorizeError> for ApiError {
     fn from(error: AuthorizeError) -> Self {
         match error {
             AuthorizeError::Refused(violation) => Self::Refused(violation),
+            AuthorizeError::Denied { reason } => Self::Forbidden(reason),
             AuthorizeError::OtherChain { expected, got } => Self::OtherChain { expected, got },
             AuthorizeError::UnknownKey(key) => Self::UnknownKey(key),
             AuthorizeError::Redirect { api_url } => Self::SeeLeader { api_url, asked: None },

@@ -146,7 +146,10 @@ fn judged(outcome: &Outcome, was_held: bool) -> Line {
         Outcome::Rejected(rejection) => {
             return Line { status: Status::Error, message: Some(rejection.to_string()) };
         }
-        Outcome::Initialised
+        Outcome::TokenHeld
+        | Outcome::TokenRevoked { .. }
+        | Outcome::AuditAnchored
+        | Outcome::Initialised
         | Outcome::Judged(_)
         | Outcome::DataKeyHeld
         | Outcome::KeyImported { .. }

@@ -281,7 +281,10 @@ fn judged(outcome: Option<&Outcome>, was_held: bool) -> ImportStatus {
         Some(Outcome::KeyImported { .. }) => ImportStatus::Imported,
         Some(Outcome::Rejected(rejection)) => ImportStatus::Failed(rejection.to_string()),
         Some(
-            Outcome::Initialised
+            Outcome::TokenHeld
+            | Outcome::TokenRevoked { .. }
+            | Outcome::AuditAnchored
+            | Outcome::Initialised
             | Outcome::Judged(_)
             | Outcome::DataKeyHeld
             | Outcome::HistoryMerged { .. }

@@ -205,7 +205,10 @@ fn removed(id: [u8; 16], was_held_before: bool, outcome: &Outcome) -> Removed {
         Outcome::DataKeyRemoved { .. } => ("not_found", None),
         Outcome::Rejected(rejection @ Rejection::DataKeyInUse { .. }) => ("in_use", Some(rejection.to_string())),
         Outcome::Rejected(rejection) => ("error", Some(rejection.to_string())),
-        Outcome::Initialised
+        Outcome::TokenHeld
+        | Outcome::TokenRevoked { .. }
+        | Outcome::AuditAnchored
+        | Outcome::Initialised
         | Outcome::Judged(_)
         | Outcome::DataKeyHeld
         | Outcome::KeyImported { .. }

@@ -130,7 +130,10 @@ fn raised(outcome: &Outcome) -> Merged {
     match outcome {
         Outcome::HistoryMerged { raised, .. } => Ok(*raised),
         Outcome::Rejected(rejection) => Err(rejection.to_string()),
-        Outcome::Initialised
+        Outcome::TokenHeld
+        | Outcome::TokenRevoked { .. }
+        | Outcome::AuditAnchored
+        | Outcome::Initialised
         | Outcome::Judged(_)
         | Outcome::DataKeyHeld
         | Outcome::KeyImported { .. }

@@ -16,7 +16,7 @@ use crate::metrics;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use consigner_raft::Routing;
+use consigner_raft::{Release, Routing};
 use consigner_rules::{Network, ParseError, PublicKey, SignRequest, Signature};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -71,14 +71,17 @@ async fn sign(
     let app = &shared.app;
     let request = understand(shared, key, body).await?;
     attempt.understood(&request);
-    let permit = app.cluster.authorize(&request, &client.name, routing).await?;
+    let permit = app.cluster.authorize(&request, &client.name, routing, &|_| Ok(())).await?;
     attempt.permitted();
     let signature = app.keyring.sign(permit).await?;
     // DESIGN 4a: the lease is checked again before the signature is written out; the process may have been frozen, and
     // a deletion that could not reach this node counted on its lease having run out.
     // S6: and then whether the key is still held: its deletion may have been acknowledged since it signed.
-    let may_leave = app.cluster.may_release(&key, RELEASE_DEADLINE).await?;
-    if may_leave { Ok(signature) } else { Err(ApiError::UnknownKey(key)) }
+    match app.cluster.may_release(&key, RELEASE_DEADLINE, &|_| Ok(())).await? {
+        Release::Yes => Ok(signature),
+        Release::KeyGone => Err(ApiError::UnknownKey(key)),
+        Release::Denied(reason) => Err(ApiError::Forbidden(reason)),
+    }
 }
 
 /// A place among the sign requests that are served at one time; beyond it nobody waits.

@@ -218,6 +218,7 @@ impl Site {
                 let custody = settling.clone();
                 Box::pin(async move { custody.settled().await })
             }),
+            on_policy: Arc::new(|_| {}),
             on_fatal: Arc::new(|why| panic!("the node must stop: {why}")),
         };
         let (cluster, peers) = Cluster::open(options).await.unwrap();

@@ -172,7 +172,10 @@ impl Importer {
             // Deleted meanwhile: it is not missing any more.
             Outcome::Rejected(Rejection::DeletedMeanwhile { .. }) => None,
             Outcome::Rejected(rejection) => Some(rejection),
-            Outcome::Initialised
+            Outcome::TokenHeld
+            | Outcome::TokenRevoked { .. }
+            | Outcome::AuditAnchored
+            | Outcome::Initialised
             | Outcome::Judged(_)
             | Outcome::DataKeyHeld
             | Outcome::KeyImported { .. }
