@@ -52,7 +52,7 @@ mod vectors;
 
 pub use bls::{BadSecret, HashedRoot, SecretKey, verify};
 pub use custody::{Custody, CustodyError, CustodyStatus, DataKeyStatus};
-pub use keyring::{Inserted, Keyring, KeyringOptions, SignError};
+pub use keyring::{Inserted, Keyring, KeyringOptions, SignError, Urgency};
 pub use keystore::{DecryptPool, Keystore, KeystoreError, Password};
 pub use memory::harden_process;
 #[cfg(feature = "aws")]

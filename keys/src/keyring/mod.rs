@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! SealedKey --insert--> locked memory
-//! SignPermit --sign--> bounded queue --> signing threads --> Signature
+//! SignPermit --sign--> bounded queue, urgent first --> signing threads --> Signature
 //! ```
 //! In: sealed keys with their open data keys; permits. Out: signatures. Deliberately absent: any other way to a
 //! signature than [`Keyring::sign`], any way to read a secret, and any question whether something may be signed.
@@ -20,6 +20,8 @@ use consigner_rules::command::SealedKey;
 use consigner_rules::primitives::{ClusterId, PublicKey, Signature};
 use held::Keys;
 use pool::{Pool, Work};
+
+pub use pool::Urgency;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -100,9 +102,17 @@ impl Keyring {
     /// # Errors
     /// [`SignError`]; the same permit's request may be authorised and tried again after `Overloaded`.
     pub async fn sign(&self, permit: SignPermit) -> Result<Signature, SignError> {
+        self.sign_with(permit, Urgency::default()).await
+    }
+
+    /// [`Self::sign`], before what waits and is less urgent.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn sign_with(&self, permit: SignPermit, urgency: Urgency) -> Result<Signature, SignError> {
         let hold = self.keys.hold(permit.public_key()).ok_or(SignError::UnknownKey)?;
         let (reply, answer) = oneshot::channel();
-        self.pool.submit(Work { permit, hold: hold.clone(), reply })?;
+        self.pool.submit(Work { permit, hold: hold.clone(), reply }, urgency)?;
         let answer = answer.await;
         // S6: a signature of a key that was removed meanwhile is dropped here, not handed out. `remove` waits for
         // `hold`, which lives until this call has ended.
