@@ -115,7 +115,7 @@ fn chain(dir: &Path) -> Result<Chain, BenchError> {
     let not_dev = || BenchError::NotDev(dir.to_owned());
     let layout = Layout::open(dir).map_err(|_| not_dev())?;
     let plan = layout.read_plan().ok().flatten().ok_or_else(not_dev)?;
-    let config = NetworkConfig { name_or_file: plan.network, genesis_validators_root: plan.genesis_validators_root };
+    let config = NetworkConfig::new(plan.network, plan.genesis_validators_root);
     let (network, root) = network::load(&config)?;
     Ok(Chain::new(network, root))
 }

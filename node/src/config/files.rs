@@ -4,8 +4,9 @@
 use super::error::{ConfigError, Origin, Problem};
 use super::keys;
 use super::sealer::LocalSecret;
+use super::tls::PASSWORD_FILE;
 use super::vault::{VaultAccess, VaultAuth};
-use super::{Config, KeyManagerDoor};
+use super::{Config, KeysFrom, OwnDoor};
 use crate::files::{PrivateFileError, open_private};
 use crate::report::one_line;
 use consigner_keys::source::Passwords;
@@ -52,26 +53,33 @@ impl Config {
     fn doors(&self) -> Vec<Named<'_>> {
         let network = Path::new(&self.network.name_or_file);
         let built_in = keys::NETWORKS.contains(&self.network.name_or_file.as_str());
-        let mut named = vec![
-            readable("api.tls.cert", &self.api.tls.cert),
-            readable("api.tls.key", &self.api.tls.key),
-            readable("api.tls.client-ca", &self.api.tls.ca),
-            readable("peer.tls.cert", &self.peer.tls.cert),
-            readable("peer.tls.key", &self.peer.tls.key),
-            readable("peer.tls.ca", &self.peer.tls.ca),
-        ];
+        let mut named = tls("api", self.api.tls.files());
+        named.extend(tls("peer", self.peer.tls.files()));
+        for (section, door) in self.own_doors() {
+            // What it has from the API port was looked at there.
+            let own = door.tls.files().into_iter().filter(|file| !self.api.tls.files().contains(file));
+            named.extend(tls(section, own.collect()));
+        }
+        match self.oauth.as_ref().map(|oauth| &oauth.keys) {
+            Some(KeysFrom::File(file)) => named.push(readable("oauth.jwks-file", file)),
+            Some(KeysFrom::Url { ca, .. }) => named.extend(ca.as_ref().map(|file| readable("oauth.ca", file))),
+            None => {}
+        }
         named.extend(self.keys.import.raw_keys_file.as_deref().map(|file| readable("keys.import.raw-keys-file", file)));
         if !built_in {
             named.push(readable("network", network));
         }
         let Some(keymanager) = &self.keymanager else { return named };
         named.extend(keymanager.token_file.as_deref().map(|file| secret("keymanager.token-file", file)));
-        if let Some(KeyManagerDoor { tls, .. }) = &keymanager.door {
-            named.push(readable("keymanager.tls.cert", &tls.cert));
-            named.push(readable("keymanager.tls.key", &tls.key));
-            named.push(readable("keymanager.tls.client-ca", &tls.ca));
-        }
         named
+    }
+
+    /// The listeners beside the API port, by section.
+    fn own_doors(&self) -> Vec<(&'static str, &OwnDoor)> {
+        let keymanager = self.keymanager.as_ref().and_then(|keymanager| keymanager.door.as_ref());
+        let doors =
+            [("keymanager", keymanager), ("admin", self.admin.as_ref()), ("token-door", self.token_door.as_ref())];
+        doors.into_iter().filter_map(|(section, door)| Some((section, door?))).collect()
     }
 
     fn sealers(&self) -> Vec<Named<'_>> {
@@ -116,6 +124,14 @@ impl Config {
 
 fn readable<'c>(key: &str, file: &'c Path) -> Named<'c> {
     (key.to_owned(), file, Kind::Readable)
+}
+
+fn tls<'c>(section: &str, files: Vec<(&'static str, &'c Path)>) -> Vec<Named<'c>> {
+    let named = |(word, file)| {
+        let kind = if word == PASSWORD_FILE { Kind::Secret } else { Kind::Readable };
+        (format!("{section}.tls.{word}"), file, kind)
+    };
+    files.into_iter().map(named).collect()
 }
 
 fn secret<'c>(key: &str, file: &'c Path) -> Named<'c> {

@@ -37,6 +37,12 @@ pub enum Form {
     Pairs,
     /// `https://HOST[:PORT]`; `http://` to this machine only.
     Url,
+    /// `https://HOST[:PORT]/PATH`; `http://` to this machine only.
+    Link,
+    /// A list of addresses and networks, or `*`.
+    Addresses,
+    /// A list of addresses and networks of balancers.
+    Balancers,
     /// An amount of memory with a unit.
     Bytes,
     /// One of these words.
@@ -51,7 +57,10 @@ impl Form {
     /// Whether the value is a list.
     #[must_use]
     pub const fn is_list(self) -> bool {
-        matches!(self, Self::Hosts | Self::Names | Self::Paths | Self::Texts | Self::Pairs)
+        matches!(
+            self,
+            Self::Hosts | Self::Names | Self::Paths | Self::Texts | Self::Pairs | Self::Addresses | Self::Balancers
+        )
     }
 
     /// The end of an error message: what is allowed, with an example.
@@ -76,6 +85,11 @@ impl Form {
             Self::Texts => "a list of texts".into(),
             Self::Pairs => "a list of name=value".into(),
             Self::Url => "https://HOST[:PORT], e.g. https://vault.example:8200; http:// to this machine only".into(),
+            Self::Link => {
+                "https://HOST[:PORT]/PATH, e.g. https://idp.example/keys; http:// to this machine only".into()
+            }
+            Self::Addresses => "a list of addresses and networks, e.g. 10.0.0.0/8, or \"*\" alone".into(),
+            Self::Balancers => "a list of addresses and networks, e.g. 10.0.0.5".into(),
             Self::Bytes => "an amount of memory with a unit KiB, MiB or GiB, e.g. 512MiB".into(),
             Self::Switch => "true or false".into(),
             Self::Duration => "a time with a unit ms, s or min, e.g. 350ms".into(),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use super::keymanager::KeyManagerConfig;
+use super::perimeter::Rate;
 use super::sealer::{LocalSecret, SealerKind};
 use super::tests::{MINIMAL, loaded};
 use super::vault::VaultAuth;
@@ -119,15 +120,19 @@ fn tags_may_be_written_as_web3signer_has_them() {
 #[test]
 fn the_key_manager_has_a_door_of_its_own_or_none() {
     let on_api = loaded(&format!("{MINIMAL}keymanager: {{enabled: true}}\n"), &[], &[]).unwrap();
-    assert_eq!(on_api.keymanager, Some(KeyManagerConfig { door: None, token_file: None }));
+    assert_eq!(on_api.keymanager, Some(KeyManagerConfig { door: None, token_file: None, rate: Some(RATE) }));
     let own = "keymanager: {enabled: true, listen: 127.0.0.1:9003, token-file: t, tls: {client-certificate: optional}}";
     let own = loaded(&format!("{MINIMAL}{own}\n"), &[], &[]).unwrap().keymanager.unwrap();
     let door = own.door.unwrap();
-    assert!(door.client_auth == ClientAuth::Optional);
-    assert_eq!((named(&door.tls.cert), named(&door.tls.ca)), ("a.pem", "ca.pem"), "the API's unless set");
+    assert!(door.tls.client_auth == ClientAuth::Optional);
+    let files: Vec<_> = door.tls.files().into_iter().map(|(word, file)| (word, named(file))).collect();
+    assert_eq!(files, [("cert", "a.pem"), ("key", "a-key.pem"), ("client-ca", "ca.pem")], "the API's unless set");
     let off = loaded(&format!("{MINIMAL}keymanager: {{listen: 127.0.0.1:9003}}\n"), &[], &[]).unwrap();
     assert_eq!(off.keymanager, None);
 }
+
+/// Calls of one caller of the key manager API, unless the configuration says otherwise.
+const RATE: Rate = Rate { per_second: 10, burst: 100 };
 
 /// Sections, the key that is complained about, and a part of what is said.
 const MISTAKES: &[(&str, &str, &str)] = &[
@@ -190,7 +195,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "keymanager.tls.client-certificate",
         "only with keymanager.token-file",
     ),
-    ("keys: {sealer: {local: {key-file: k}}}\nkeymanager: {tls: {cert: c}}", "keymanager.tls.cert", "set together"),
+    ("keys: {sealer: {local: {key-file: k}}}\nkeymanager: {tls: {cert: c}}", "keymanager.tls.key", "set together"),
 ];
 
 #[test]

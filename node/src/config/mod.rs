@@ -13,23 +13,34 @@ mod key_tests;
 pub mod keymanager;
 pub mod keys;
 mod nearest;
+pub mod own_door;
+pub mod perimeter;
+#[cfg(test)]
+mod perimeter_tests;
 mod resolve;
 pub mod sealer;
 pub mod settings;
 pub mod source;
 #[cfg(test)]
 mod tests;
+pub mod tls;
+#[cfg(test)]
+mod tls_tests;
 pub mod tree;
 pub(crate) mod values;
 pub mod vault;
 
 pub use error::{ConfigError, Origin, Problem};
-pub use keymanager::{KeyManagerConfig, KeyManagerDoor};
+pub use keymanager::KeyManagerConfig;
+pub use own_door::OwnDoor;
+pub use perimeter::{AuditConfig, BackOff, KeysFrom, LimitsConfig, OAuthConfig, Rate};
 pub use sealer::SealerConfig;
 pub use settings::{FlagValue, Settings};
 pub use source::{DecryptConfig, SourceConfig};
+pub use tls::{PeerTlsConfig, TlsConfig};
 
 use consigner_gate::HostAllowlist;
+use consigner_gate::door::{Balancers, IpAllowlist};
 use consigner_raft::Timing;
 use consigner_rules::primitives::{ClusterId, Root};
 use std::net::SocketAddr;
@@ -41,7 +52,7 @@ use tree::Tree;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Everything a node is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// The node itself.
     pub node: NodeConfig,
@@ -59,6 +70,16 @@ pub struct Config {
     pub keys: KeysConfig,
     /// The key manager API, if it is enabled.
     pub keymanager: Option<KeyManagerConfig>,
+    /// A listener of its own for administrators; without it the API port serves them.
+    pub admin: Option<OwnDoor>,
+    /// A listener where clients without a certificate sign with a token.
+    pub token_door: Option<OwnDoor>,
+    /// Whose access tokens count, if any.
+    pub oauth: Option<OAuthConfig>,
+    /// How often who may ask.
+    pub limits: LimitsConfig,
+    /// What is recorded, if anything.
+    pub audit: Option<AuditConfig>,
     /// What is logged.
     pub log: LogConfig,
     /// Timers.
@@ -80,17 +101,19 @@ pub struct NodeConfig {
     pub pid_file: Option<PathBuf>,
 }
 
-/// See `network` and `genesis-validators-root`.
+/// See `network`, `genesis-validators-root` and `genesis-time`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkConfig {
     /// A built-in name in lower case, or the path of a file.
     pub name_or_file: String,
     /// The chain's genesis validators root, if not the built-in one.
     pub genesis_validators_root: Option<Root>,
+    /// Seconds since 1970, if not the built-in time.
+    pub genesis_time: Option<u64>,
 }
 
 /// See `api.*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ApiConfig {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -98,13 +121,17 @@ pub struct ApiConfig {
     pub advertise_url: Option<String>,
     /// Host headers that are served.
     pub host_allowlist: HostAllowlist,
+    /// Addresses that may connect.
+    pub ip_allowlist: IpAllowlist,
+    /// Balancers before it.
+    pub balancers: Option<Balancers>,
     /// Redirect or forward.
     pub follower_requests: FollowerRequests,
-    /// Server certificate and the CAs of clients.
-    pub tls: TlsFiles,
+    /// What it shows and whom it trusts.
+    pub tls: TlsConfig,
     /// Common names that may sign; `*` alone: every verified certificate.
     pub clients: Vec<String>,
-    /// Common names that may administrate and sign.
+    /// Common names that may administrate and sign, until there is a policy.
     pub admins: Vec<String>,
     /// Sign requests at one time.
     pub sign_requests_max: usize,
@@ -126,25 +153,16 @@ pub enum FollowerRequests {
 }
 
 /// See `peer.*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PeerConfig {
     /// Where to listen.
     pub listen: SocketAddr,
     /// Where the other nodes connect, `host:port`.
     pub advertise: String,
+    /// Addresses that may connect.
+    pub ip_allowlist: IpAllowlist,
     /// Certificate and trust, used as server and as client.
-    pub tls: TlsFiles,
-}
-
-/// Certificate chain, its key, and the CAs that are trusted for the other side. All PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Leaf first.
-    pub cert: PathBuf,
-    /// Private key of the leaf.
-    pub key: PathBuf,
-    /// Trusted for the other side.
-    pub ca: PathBuf,
+    pub tls: PeerTlsConfig,
 }
 
 /// See `metrics.*`.
@@ -154,6 +172,8 @@ pub struct MetricsConfig {
     pub listen: SocketAddr,
     /// Host headers that are served.
     pub host_allowlist: HostAllowlist,
+    /// Addresses that may connect.
+    pub ip_allowlist: IpAllowlist,
 }
 
 /// See `keys.*`.
@@ -196,6 +216,14 @@ pub enum LogFormat {
     Json,
 }
 
+impl NetworkConfig {
+    /// Of a chain whose genesis time nobody needs to be told.
+    #[must_use]
+    pub const fn new(name_or_file: String, genesis_validators_root: Option<Root>) -> Self {
+        Self { name_or_file, genesis_validators_root, genesis_time: None }
+    }
+}
+
 impl FollowerRequests {
     /// By its word in the configuration.
     #[must_use]
@@ -210,7 +238,7 @@ impl FollowerRequests {
 }
 
 /// A configuration and what its sources looked odd about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     /// The checked configuration.
     pub config: Config,

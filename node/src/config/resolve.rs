@@ -5,9 +5,11 @@ use super::keys::{self, Form, Key};
 use super::settings::Settings;
 use super::values;
 use super::{ApiConfig, Config, FollowerRequests, ImportConfig, KeysConfig, LogConfig, LogFormat, MetricsConfig};
-use super::{NetworkConfig, NodeConfig, PeerConfig, TlsFiles};
+use super::{NetworkConfig, NodeConfig, OwnDoor, PeerConfig};
 use consigner_gate::HostAllowlist;
+use consigner_gate::tls::ClientAuth;
 use consigner_raft::Timing;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -44,9 +46,14 @@ impl Resolver<'_> {
         let (node, cluster_id) = (self.node(), self.parsed("cluster.id"));
         let (network, api, peer) = (self.network(), self.api(), self.peer());
         let (metrics, keys, log, raft) = (self.metrics(), self.keys(), self.log(), self.timing());
-        let keymanager = self.keymanager(api.as_ref().map(|api| &api.tls));
+        let (oauth, limits) = (self.oauth(), self.limits());
+        let audit = self.audit(node.as_ref().map(|node| node.data_dir.as_path()));
+        let api_tls = api.as_ref().map(|api| &api.tls);
+        let keymanager = self.keymanager(api_tls, self.is_set("oauth.issuer"));
+        let admin = self.admin_door(api_tls);
+        let token_door = self.own_door("token-door", ClientAuth::Optional, api_tls);
         let snapshot_every = self.number("raft.snapshot-every", 1);
-        Some(Config {
+        let config = Config {
             node: node?,
             cluster_id: cluster_id?,
             network: network?,
@@ -55,10 +62,37 @@ impl Resolver<'_> {
             metrics: metrics?,
             keys: keys?,
             keymanager: keymanager?,
+            admin: admin?,
+            token_door: token_door?,
+            oauth: oauth?,
+            limits: limits?,
+            audit: audit?,
             log: log?,
             raft: raft?,
             snapshot_every: snapshot_every?,
-        })
+        };
+        self.check_addresses(&config);
+        Some(config)
+    }
+
+    /// Two listeners at one address: the second one would not open, and it is the operator who must say which is meant.
+    fn check_addresses(&mut self, config: &Config) {
+        let keymanager = config.keymanager.as_ref().and_then(|keymanager| keymanager.door.as_ref());
+        let own = |door: Option<&OwnDoor>| door.map(|door| door.listen);
+        let listeners = [
+            ("api.listen", Some(config.api.listen)),
+            ("peer.listen", Some(config.peer.listen)),
+            ("metrics.listen", config.metrics.as_ref().map(|metrics| metrics.listen)),
+            ("keymanager.listen", own(keymanager)),
+            ("admin.listen", own(config.admin.as_ref())),
+            ("token-door.listen", own(config.token_door.as_ref())),
+        ];
+        let open: Vec<_> = listeners.into_iter().filter_map(|(key, listen)| Some((key, listen?))).collect();
+        for (index, (key, listen)) in open.iter().enumerate() {
+            if let Some((other, _)) = open.iter().take(index).find(|(_, other)| is_same_place(*listen, *other)) {
+                self.complain(key, format!("{listen} is taken by {other}: every listener needs an address of its own"));
+            }
+        }
     }
 
     fn node(&mut self) -> Option<NodeConfig> {
@@ -81,7 +115,8 @@ impl Resolver<'_> {
             }
         });
         let genesis_validators_root = self.optional_parsed("genesis-validators-root");
-        Some(NetworkConfig { name_or_file: name_or_file?, genesis_validators_root })
+        let genesis_time = self.optional("genesis-time", |text| values::number(text, 1));
+        Some(NetworkConfig { name_or_file: name_or_file?, genesis_validators_root, genesis_time })
     }
 
     fn api(&mut self) -> Option<ApiConfig> {
@@ -89,7 +124,8 @@ impl Resolver<'_> {
         let advertise_url = self.optional("api.advertise-url", values::https_url);
         let host_allowlist = self.hosts("api.host-allowlist");
         let follower_requests = self.word("api.follower-requests").and_then(FollowerRequests::from_word);
-        let tls = self.tls("api.tls.cert", "api.tls.key", "api.tls.client-ca");
+        let (ip_allowlist, balancers) = (self.ip_allowlist("api.ip-allowlist"), self.balancers("api.balancers"));
+        let tls = self.api_tls();
         let (clients, admins) = (self.names("api.clients"), self.names("api.admins"));
         let sign_requests_max = self.number("api.sign-requests-max", 1);
         let connections_max = self.number("api.connections-max", 1);
@@ -101,6 +137,8 @@ impl Resolver<'_> {
             listen: listen?,
             advertise_url,
             host_allowlist: host_allowlist?,
+            ip_allowlist: ip_allowlist?,
+            balancers: balancers?,
             follower_requests: follower_requests?,
             tls: tls?,
             clients: clients?,
@@ -114,8 +152,8 @@ impl Resolver<'_> {
     fn peer(&mut self) -> Option<PeerConfig> {
         let listen = self.scalar("peer.listen", values::listen);
         let advertise = self.optional("peer.advertise", values::host_port);
-        let tls = self.tls("peer.tls.cert", "peer.tls.key", "peer.tls.ca");
-        let (listen, tls) = (listen?, tls?);
+        let (ip_allowlist, tls) = (self.ip_allowlist("peer.ip-allowlist"), self.peer_tls());
+        let (listen, ip_allowlist, tls) = (listen?, ip_allowlist?, tls?);
         let advertise = match advertise {
             Some(advertise) => advertise,
             None if listen.ip().is_unspecified() => {
@@ -125,14 +163,16 @@ impl Resolver<'_> {
             }
             None => listen.to_string(),
         };
-        Some(PeerConfig { listen, advertise, tls })
+        Some(PeerConfig { listen, advertise, ip_allowlist, tls })
     }
 
     fn metrics(&mut self) -> Option<Option<MetricsConfig>> {
         let enabled = self.scalar("metrics.enabled", values::switch);
         let listen = self.scalar("metrics.listen", values::listen);
         let host_allowlist = self.hosts("metrics.host-allowlist");
-        let metrics = MetricsConfig { listen: listen?, host_allowlist: host_allowlist? };
+        let ip_allowlist = self.ip_allowlist("metrics.ip-allowlist");
+        let (listen, host_allowlist, ip_allowlist) = (listen?, host_allowlist?, ip_allowlist?);
+        let metrics = MetricsConfig { listen, host_allowlist, ip_allowlist };
         Some(enabled?.then_some(metrics))
     }
 
@@ -174,11 +214,6 @@ impl Resolver<'_> {
             self.complain("raft.lease", format!("must lie between {:?} and {:?}", LEASE.start(), LEASE.end()));
         }
         Some(timing)
-    }
-
-    fn tls(&mut self, cert: &str, key: &str, ca: &str) -> Option<TlsFiles> {
-        let (cert, key, ca) = (self.path(cert), self.path(key), self.path(ca));
-        Some(TlsFiles { cert: cert?, key: key?, ca: ca? })
     }
 
     // === reading one key ===
@@ -262,4 +297,10 @@ impl Resolver<'_> {
         };
         self.settings.problems.push(Problem { origin, key: path.to_owned(), what });
     }
+}
+
+/// Whether a second listener would find the port taken. Port 0 is a free one.
+fn is_same_place(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && overlap
 }

@@ -22,6 +22,8 @@ pub struct SourceConfig {
     pub vault_kv: Option<VaultKvConfig>,
     /// Between two looks at the directories.
     pub poll_interval: Duration,
+    /// Whether files with keys that other users may read are taken all the same.
+    pub allow_loose_permissions: bool,
 }
 
 /// See `keys.source.keystores-*`.
@@ -103,12 +105,14 @@ impl Resolver<'_> {
         let aws_secrets = self.aws_secrets();
         let vault_kv = self.vault_kv();
         let poll_interval = self.scalar("keys.source.poll-interval", values::duration);
+        let allow_loose_permissions = self.scalar("keys.source.allow-loose-permissions", values::switch);
         Some(SourceConfig {
             key_config,
             keystores: keystores?,
             aws_secrets: aws_secrets?,
             vault_kv: vault_kv?,
             poll_interval: poll_interval?,
+            allow_loose_permissions: allow_loose_permissions?,
         })
     }
 

@@ -57,6 +57,15 @@ pub fn service_url(text: &str) -> Option<String> {
     loopback.then(|| url.to_owned())
 }
 
+/// `https://HOST[:PORT]/PATH`; without TLS only on this machine, because whoever changes the answer makes the rules.
+pub fn link(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '#' | '\\');
+    let fits = path.len() <= TEXT_LENGTH_MAX && path.chars().all(plain);
+    service_url(&format!("{scheme}://{authority}")).filter(|_| fits).map(|_| text.to_owned())
+}
+
 /// One line of text without control characters.
 pub fn text(text: &str) -> Option<String> {
     let fits = !text.is_empty() && text.len() <= TEXT_LENGTH_MAX && !text.chars().any(char::is_control);

@@ -208,7 +208,7 @@ fn check_configurations(layout: &Layout, plan: &Plan) -> Result<(), DevError> {
 /// What every node would refuse, said once and before any of them starts.
 fn check(options: &DevOptions, plan: &Plan) -> Result<(), DevError> {
     let (name_or_file, genesis_validators_root) = (plan.network.clone(), plan.genesis_validators_root);
-    network::load(&NetworkConfig { name_or_file, genesis_validators_root })?;
+    network::load(&NetworkConfig::new(name_or_file, genesis_validators_root))?;
     if let Some(file) = &options.raw_keys {
         raw_secrets(file)?;
     }

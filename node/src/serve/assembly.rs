@@ -2,11 +2,11 @@
 
 use super::sources::Sources;
 use super::{OnFatal, ServeError, key_feed, sealers, token};
-use crate::config::{ApiConfig, Config, FollowerRequests, TlsFiles};
+use crate::config::{ApiConfig, Config, FollowerRequests};
 use consigner_api::audit::Auditor;
 use consigner_api::{App, ClientPolicy, KeyManagerPolicy, Limits, RateLimit, Reloader};
+use consigner_gate::ReloadableClientTls;
 use consigner_gate::tls::ALPN_PEER;
-use consigner_gate::{ClientTls, ReloadableClientTls};
 use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions};
 use consigner_raft::{Cluster, ClusterOptions, Member};
 use consigner_rules::Network;
@@ -27,8 +27,7 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) async fn new(config: &Config) -> Result<Self, ServeError> {
-        let TlsFiles { cert, key, ca } = config.peer.tls.clone();
-        let peer_tls = ReloadableClientTls::load(ClientTls { cert, key, ca }, ALPN_PEER)
+        let peer_tls = ReloadableClientTls::load_outgoing(config.peer.tls.outgoing(), ALPN_PEER)
             .map_err(|source| ServeError::Tls { door: "peer", source })?;
         let sealers = sealers::build(&config.keys.sealer, config.cluster_id).await?;
         let keyring = Arc::new(Keyring::new(&KeyringOptions::default()).map_err(ServeError::Keyring)?);
@@ -58,6 +57,7 @@ pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal)
             let custody = settling.clone();
             Box::pin(async move { custody.settled().await })
         }),
+        on_policy: Arc::new(|_| {}),
         on_fatal,
     }
 }

@@ -5,11 +5,11 @@
 use super::readiness::Readiness;
 use super::telemetry::{self, MetricsService};
 use super::{OnFatal, ServeError, token};
-use crate::config::{Config, TlsFiles};
+use crate::config::Config;
 use consigner_api::{App, KeyManagerProof, RateLimit};
+use consigner_gate::ReloadableTls;
 use consigner_gate::door::{Door, DoorConfig, DoorCounters, DoorLimits};
-use consigner_gate::tls::{ALPN_API, ALPN_PEER, ClientAuth, TlsHandle};
-use consigner_gate::{ReloadableTls, ServerTls};
+use consigner_gate::tls::{ALPN_API, ALPN_PEER, ClientAuth, DoorTls, TlsHandle};
 use consigner_raft::PeerService;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -78,7 +78,7 @@ pub(super) async fn open_doors(
         ..DoorLimits::default()
     };
     let (api_tls, peer_tls) =
-        (server_tls("api", &config.api.tls, ALPN_API)?, server_tls("peer", &config.peer.tls, ALPN_PEER)?);
+        (server_tls("api", config.api.tls.door(), ALPN_API)?, server_tls("peer", config.peer.tls.door(), ALPN_PEER)?);
     let mut tls = vec![
         ("api".to_owned(), TlsHandle::from(api_tls.clone())),
         ("peer".to_owned(), TlsHandle::from(peer_tls.clone())),
@@ -124,14 +124,12 @@ async fn bind_keymanager(
     let Some(keymanager) = &config.keymanager else { return Ok(None) };
     let Some(own) = &keymanager.door else { return Ok(None) };
     let token = keymanager.token_file.as_deref().map(token::read).transpose()?;
-    let proof = match (own.client_auth, token) {
+    let proof = match (own.tls.client_auth, token) {
         (ClientAuth::Optional, Some(token)) => KeyManagerProof::Token(token),
         // Without a token nobody else could be asked; the configuration refuses that.
         (ClientAuth::Optional | ClientAuth::Required, token) => KeyManagerProof::AdminCertificate { token },
     };
-    let TlsFiles { cert, key, ca } = own.tls.clone();
-    let tls = ReloadableTls::load_for(ServerTls { cert, key, client_ca: ca }, own.client_auth, ALPN_API)
-        .map_err(|source| ServeError::Tls { door: "keymanager", source })?;
+    let tls = server_tls("keymanager", own.tls.door(), ALPN_API)?;
     reloaded.push(("keymanager".to_owned(), TlsHandle::from(tls.clone())));
     let door = Door::bind(DoorConfig {
         name: "keymanager".to_owned(),
@@ -182,7 +180,6 @@ async fn upkeep(handle: metrics_exporter_prometheus::PrometheusHandle) {
     }
 }
 
-fn server_tls(door: &'static str, files: &TlsFiles, alpn: &[&[u8]]) -> Result<Arc<ReloadableTls>, ServeError> {
-    let TlsFiles { cert, key, ca } = files.clone();
-    ReloadableTls::load(ServerTls { cert, key, client_ca: ca }, alpn).map_err(|source| ServeError::Tls { door, source })
+fn server_tls(door: &'static str, tls: DoorTls, alpn: &[&[u8]]) -> Result<Arc<ReloadableTls>, ServeError> {
+    ReloadableTls::load_door(tls, alpn).map_err(|source| ServeError::Tls { door, source })
 }

@@ -73,8 +73,7 @@ fn tell(text: &str) {
 
 async fn prepare(dir: &Path, plan: &Plan, follower_requests: &str) -> Result<Tour, String> {
     let said = |error: &(dyn std::error::Error + 'static)| crate::report::one_line(error);
-    let config =
-        NetworkConfig { name_or_file: plan.network.clone(), genesis_validators_root: plan.genesis_validators_root };
+    let config = NetworkConfig::new(plan.network.clone(), plan.genesis_validators_root);
     let (network, root) = network::load(&config).map_err(|error| said(&error))?;
     let chain = Chain::new(network, root);
     let deployment = Deployment::read(dir).map_err(|error| said(&error))?;

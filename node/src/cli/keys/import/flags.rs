@@ -115,6 +115,7 @@ impl ImportArgs {
             aws_secrets: self.aws.config()?,
             vault_kv: self.vault.config()?,
             poll_interval: Duration::MAX,
+            allow_loose_permissions: false,
         };
         if config.is_empty() {
             return Err("say where the keys are: --from, --web3signer-config, --aws-secrets or --vault-kv".to_owned());

@@ -1,0 +1,81 @@
+//! Listeners beside the API port: of the key manager API, of administrators, of clients with tokens.
+
+use super::resolve::Resolver;
+use super::tls::TlsConfig;
+use super::values;
+use consigner_gate::HostAllowlist;
+use consigner_gate::door::{Balancers, IpAllowlist};
+use consigner_gate::tls::ClientAuth;
+use std::net::SocketAddr;
+
+/// A listener of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnDoor {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Host headers that are served.
+    pub host_allowlist: HostAllowlist,
+    /// Addresses that may connect.
+    pub ip_allowlist: IpAllowlist,
+    /// Balancers before it.
+    pub balancers: Option<Balancers>,
+    /// What it shows and whom it trusts.
+    pub tls: TlsConfig,
+}
+
+impl Resolver<'_> {
+    /// `Some(None)` when it does not listen, `None` after a complaint.
+    pub(super) fn own_door(
+        &mut self,
+        section: &str,
+        client_auth: ClientAuth,
+        api: Option<&TlsConfig>,
+    ) -> Option<Option<OwnDoor>> {
+        let key = |word: &str| format!("{section}.{word}");
+        let listen = self.optional(&key("listen"), values::listen);
+        let host_allowlist = self.hosts(&key("host-allowlist"));
+        let ip_allowlist = self.ip_allowlist(&key("ip-allowlist"));
+        let balancers = self.balancers(&key("balancers"));
+        // Without the API's section a complaint was made already; what this one says is read all the same.
+        let tls = api.map(|api| self.own_tls(section, client_auth, api));
+        let Some(listen) = listen else { return if self.is_set(&key("listen")) { None } else { Some(None) } };
+        let (host_allowlist, ip_allowlist, balancers, tls) = (host_allowlist?, ip_allowlist?, balancers?, tls??);
+        Some(Some(OwnDoor { listen, host_allowlist, ip_allowlist, balancers, tls }))
+    }
+
+    pub(super) fn ip_allowlist(&mut self, path: &str) -> Option<IpAllowlist> {
+        let entries = self.read(path, |texts| Some(texts.to_vec()))?;
+        if entries.is_empty() {
+            self.complain(path, "an empty list lets nobody in; \"*\" is everybody".to_owned());
+            return None;
+        }
+        match IpAllowlist::parse(&entries) {
+            Ok(list) => Some(list),
+            Err(error) => {
+                self.complain(path, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// `Some(None)`: there are none.
+    pub(super) fn balancers(&mut self, path: &str) -> Option<Option<Balancers>> {
+        let entries = self.read(path, |texts| Some(texts.to_vec()))?;
+        if entries.is_empty() {
+            return Some(None);
+        }
+        match Balancers::parse(&entries) {
+            Ok(balancers) => Some(Some(balancers)),
+            Err(error) => {
+                self.complain(path, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Whether callers must show a certificate, by the word of this key.
+    pub(super) fn client_certificate(&mut self, path: &str) -> Option<ClientAuth> {
+        let word = self.word(path)?;
+        Some(if word == "optional" { ClientAuth::Optional } else { ClientAuth::Required })
+    }
+}
