@@ -43,6 +43,9 @@ pub struct TlsReload {
     pub result: Result<(), String>,
 }
 
+/// Hears of every reload, for the audit. Called on a thread that may block.
+pub type OnTlsReload = Arc<dyn Fn(&TlsReload) + Send + Sync>;
+
 /// Watches the files of every door.
 pub struct TlsWatcher {
     watched: Vec<Watched>,
@@ -51,6 +54,7 @@ pub struct TlsWatcher {
 struct Watched {
     door: String,
     handle: TlsHandle,
+    on_reload: Option<OnTlsReload>,
     state: Mutex<State>,
 }
 
@@ -68,8 +72,19 @@ struct State {
 impl TlsWatcher {
     /// Watches nothing that the handles did not load already; begins with [`Self::run`].
     pub fn new(handles: Vec<(String, TlsHandle)>) -> Arc<Self> {
-        let watched =
-            handles.into_iter().map(|(door, handle)| Watched { door, handle, state: Mutex::default() }).collect();
+        Self::make(handles, None)
+    }
+
+    /// [`Self::new`], and every reload is told: a failed one that repeats by itself only when its reason changes.
+    pub fn telling(handles: Vec<(String, TlsHandle)>, on_reload: OnTlsReload) -> Arc<Self> {
+        Self::make(handles, Some(on_reload))
+    }
+
+    fn make(handles: Vec<(String, TlsHandle)>, on_reload: Option<OnTlsReload>) -> Arc<Self> {
+        let watched = handles
+            .into_iter()
+            .map(|(door, handle)| Watched { door, handle, on_reload: on_reload.clone(), state: Mutex::default() })
+            .collect();
         Arc::new(Self { watched })
     }
 
@@ -135,15 +150,23 @@ impl Watched {
             Ok(()) => {
                 state.failed = None;
                 tracing::info!(door = %self.door, "TLS files reloaded");
+                self.tell(&result);
             }
             Err(reason) => {
                 if is_change || state.failed.as_ref().is_none_or(|(_, logged)| logged != reason) {
                     tracing::error!(door = %self.door, reason, "TLS files not reloaded: the old ones stay in use");
+                    self.tell(&result);
                 }
                 state.failed = Some((now, reason.clone()));
             }
         }
         result
+    }
+
+    fn tell(&self, result: &Result<(), String>) {
+        if let Some(on_reload) = &self.on_reload {
+            on_reload(&TlsReload { door: self.door.clone(), result: result.clone() });
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
