@@ -11,6 +11,7 @@
 //! | [`door`] | the accept loop: addresses, PROXY headers, handshake deadline, caps, idle and slow connections, shutdown |
 //! | [`channel`] | one HTTP/2 connection to one other node |
 //! | [`client`] | an HTTPS client for the command line, the bench and tests |
+//! | [`oauth`] | access tokens (JWT) of an issuer, verified |
 //! | [`host`] | the Host header allowlist, as a pure function |
 //!
 //! Deliberately absent: what a request means, HTTP error answers, permissions. Those belong to `rules` and `api`.
@@ -21,6 +22,7 @@ pub mod client;
 mod dial;
 pub mod door;
 pub mod host;
+pub mod oauth;
 pub mod peer;
 pub mod tls;
 

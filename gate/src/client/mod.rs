@@ -46,13 +46,22 @@ pub struct Response {
 pub struct HttpsClient {
     pool: Arc<Pool>,
     follow_redirects: bool,
+    answer_bytes_max: usize,
 }
 
 impl HttpsClient {
     /// A client that presents the certificate in `tls` and keeps up to `max_idle_per_host` idle connections per
     /// server. ALPN is set to `http/1.1` whatever `tls` says.
     pub fn new(tls: Arc<ClientConfig>, max_idle_per_host: usize) -> Self {
-        Self { pool: Arc::new(Pool::new(tls, max_idle_per_host)), follow_redirects: false }
+        let pool = Arc::new(Pool::new(tls, max_idle_per_host));
+        Self { pool, follow_redirects: false, answer_bytes_max: RESPONSE_BYTES_MAX }
+    }
+
+    /// The longest body of an answer, in bytes (default: 256 MiB); a longer one is [`ClientError::TooLarge`].
+    #[must_use]
+    pub fn answer_bytes_max(mut self, bytes: usize) -> Self {
+        self.answer_bytes_max = bytes;
+        self
     }
 
     /// Whether to follow 307 and 308 with the same method and body (default: no).
@@ -119,14 +128,14 @@ impl HttpsClient {
         let mut request = request(method, target, headers, body)?;
         // A kept-alive connection may have been closed by the server meanwhile; then the request comes back unsent.
         while let Some(mut sender) = self.pool.idle(target).await {
-            match exchange(&mut sender, target, request).await {
+            match exchange(&mut sender, target, request, self.answer_bytes_max).await {
                 Ok(response) => return Ok(self.keep(target, sender, response)),
                 Err(Failure::NotTaken(returned, _)) => request = *returned,
                 Err(Failure::Final(error)) => return Err(error),
             }
         }
         let mut sender = self.pool.connect(target).await?;
-        match exchange(&mut sender, target, request).await {
+        match exchange(&mut sender, target, request, self.answer_bytes_max).await {
             Ok(response) => Ok(self.keep(target, sender, response)),
             Err(Failure::NotTaken(_, error) | Failure::Final(error)) => Err(error),
         }
@@ -168,7 +177,12 @@ fn request(
     Ok(request)
 }
 
-async fn exchange(sender: &mut Sender, target: &Target, request: Request<Full<Bytes>>) -> Result<Response, Failure> {
+async fn exchange(
+    sender: &mut Sender,
+    target: &Target,
+    request: Request<Full<Bytes>>,
+    limit: usize,
+) -> Result<Response, Failure> {
     let response = sender.try_send_request(request).await.map_err(|mut error| {
         let message = error.take_message();
         let error = ClientError::from_hyper(target, error.into_error());
@@ -178,16 +192,16 @@ async fn exchange(sender: &mut Sender, target: &Target, request: Request<Full<By
         }
     })?;
     let (head, body) = response.into_parts();
-    let body = read(target, body).await.map_err(Failure::Final)?;
+    let body = read(target, body, limit).await.map_err(Failure::Final)?;
     Ok(Response { status: head.status, headers: head.headers, body })
 }
 
-async fn read(target: &Target, mut body: Incoming) -> Result<Bytes, ClientError> {
+async fn read(target: &Target, mut body: Incoming, limit: usize) -> Result<Bytes, ClientError> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|error| ClientError::from_hyper(target, error))?.into_data() else { continue };
-        if whole.len() + data.len() > RESPONSE_BYTES_MAX {
-            return Err(ClientError::TooLarge { url: target.to_string(), limit: RESPONSE_BYTES_MAX });
+        if whole.len() + data.len() > limit {
+            return Err(ClientError::TooLarge { url: target.to_string(), limit });
         }
         whole.extend_from_slice(&data);
     }

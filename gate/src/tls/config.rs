@@ -8,13 +8,16 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::expiry::Expiry;
 use super::protocol::provider;
 use super::trust::Clients;
 use super::verifier::RecordingVerifier;
-use super::{ClientTls, DoorTls, OutgoingTls, ServerIdentity, ServerTls, StaleCrl, TlsError, crl, pem, pkcs12};
+use super::{
+    CipherSuites, ClientTls, DoorTls, OutgoingTls, ServerIdentity, ServerTls, StaleCrl, TlsError, TlsVersions, crl,
+    pem, pkcs12,
+};
 use crate::peer::PeerCertificate;
 
 /// What a door needs, all from one reading of its files.
@@ -53,6 +56,28 @@ pub fn client_config(tls: &ClientTls, alpn: &[&[u8]]) -> Result<Arc<ClientConfig
         .with_webpki_verifier(verifier)
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
     Ok(finish_client(config, alpn))
+}
+
+/// A client configuration that shows no certificate and trusts the given CA bundle only; without one, the roots of the
+/// system. `None`: the system has none.
+pub(crate) fn anonymous_client(ca: Option<&Path>) -> Result<Option<Arc<ClientConfig>>, TlsError> {
+    let roots = match ca {
+        Some(ca) => pem::authorities(ca)?.store,
+        None => {
+            let mut roots = RootCertStore::empty();
+            let (_usable, _exotic) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            Arc::new(roots)
+        }
+    };
+    if roots.is_empty() {
+        return Ok(None);
+    }
+    let versions = TlsVersions::default();
+    let config = ClientConfig::builder_with_provider(provider(versions, &CipherSuites::default())?)
+        .with_protocol_versions(versions.supported())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Some(finish_client(config, &[b"http/1.1"])))
 }
 
 /// Reads every file of a door.

@@ -22,11 +22,12 @@ mod pkcs12;
 mod protocol;
 mod reload;
 mod settings;
-mod stamps;
+pub(crate) mod stamps;
 mod trust;
 pub(crate) mod verifier;
 mod watch;
 
+pub(crate) use config::anonymous_client;
 pub use config::{client_config, server_config};
 pub use error::TlsError;
 pub use expiry::{Expiry, What};
@@ -36,7 +37,7 @@ pub use reload::ReloadableTls;
 /// So that other crates can hold a configuration without naming rustls.
 pub use rustls::{ClientConfig, ServerConfig};
 pub use settings::{ClientTrust, DoorTls, OutgoingTls, ServerIdentity, StaleCrl};
-pub use watch::{TLS_POLL_INTERVAL, TlsHandle, TlsReload, TlsWatcher};
+pub use watch::{OnTlsReload, TLS_POLL_INTERVAL, TlsHandle, TlsReload, TlsWatcher};
 
 use std::path::PathBuf;
 

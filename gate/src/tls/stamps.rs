@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// How a set of files looks from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamps(Vec<Option<Stamp>>);
+pub(crate) struct Stamps(Vec<Option<Stamp>>);
 
 /// Device and inode tell a replaced file, size and modification time a written one, the change time one that was
 /// made readable.
@@ -24,7 +24,7 @@ struct Stamp {
 
 impl Stamps {
     /// Looks at each file; one that is not there (or not for us) is a state like any other.
-    pub(super) fn of(files: &[PathBuf]) -> Self {
+    pub(crate) fn of(files: &[PathBuf]) -> Self {
         Self(files.iter().map(|path| std::fs::metadata(path).ok().map(|data| Stamp::of(&data))).collect())
     }
 }

@@ -181,8 +181,10 @@ fn is_revoked(error: &Error) -> bool {
     matches!(error, Error::InvalidCertificate(CertificateError::Revoked))
 }
 
-/// What the issuing CA finds wrong says more than that the other CA did not issue it.
+/// What the issuing CA finds wrong says more than that another did not issue it (by name, or by key only).
 fn most_telling(errors: impl Iterator<Item = Error>) -> Error {
-    let is_foreign = |error: &Error| matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer));
+    let is_foreign = |error: &Error| {
+        matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature))
+    };
     errors.min_by_key(is_foreign).unwrap_or(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
 }
