@@ -4,7 +4,7 @@
 //! absent: decryption (see `loading`), and the layouts themselves (see `layout`).
 
 use super::error::SourceError;
-use super::files::{self, Warning};
+use super::files::{self, LooseFiles, Warning};
 use super::layout::{self, Found, KeystoreFile, LOOKED_FOR};
 use super::passwords::{Finder, Passwords};
 use super::{Candidate, Material};
@@ -23,23 +23,33 @@ pub struct DirectorySource {
 }
 
 impl DirectorySource {
+    /// As [`Self::read_with`], with a warning for files that other users can read: for an operator's own machine.
+    ///
+    /// # Errors
+    /// As [`Self::read_with`].
+    pub fn read(&self) -> Result<Vec<Candidate>, SourceError> {
+        self.read_with(LooseFiles::Warn)
+    }
+
     /// Reads all keystores and passwords; decrypts nothing. Blocks on files: not for a thread of the runtime.
     ///
-    /// A keystore or password that cannot be used becomes a failed candidate. Documents that are evidently something
+    /// A keystore or password that cannot be used becomes a failed candidate; so does one that other users can read,
+    /// unless `loose` lets it pass. Documents that are evidently something
     /// else (a JSON list, an EIP-3076 interchange) are passed over.
     ///
     /// # Errors
     /// [`SourceError`] when the directory, the one password file or the directory of passwords cannot be read, and
     /// [`SourceError::NoKeystores`] when there is nothing to read.
-    pub fn read(&self) -> Result<Vec<Candidate>, SourceError> {
+    pub fn read_with(&self, loose: LooseFiles) -> Result<Vec<Candidate>, SourceError> {
         let (files, bytes_max, pack): (_, _, Pack) = match layout::find(&self.keystores)? {
             Found::Keystores(files) => (files, KEYSTORE_BYTES_MAX, keystore_material),
             Found::Wallets(files) => (files, WALLET_BYTES_MAX, wallet_material),
         };
-        let finder = self.passwords.finder(files.iter().map(|file| file.root.as_path()))?;
+        let finder = self.passwords.finder(files.iter().map(|file| file.root.as_path()), loose)?;
+        let mut open = OpenKeystores { loose, first: None, count: 0 };
         let mut candidates = Vec::with_capacity(files.len());
         for file in &files {
-            candidates.extend(read_one(file, bytes_max, &finder, pack));
+            candidates.extend(read_one(file, bytes_max, (&finder, pack), &mut open));
         }
         if candidates.is_empty() {
             return Err(SourceError::NoKeystores { path: self.keystores.clone(), looked_for: LOOKED_FOR });
@@ -48,7 +58,34 @@ impl DirectorySource {
             // One file serves all: what is to be said about it is said once.
             candidates.iter_mut().skip(1).for_each(|candidate| candidate.warnings.clear());
         }
+        if let Some(first) = candidates.first_mut() {
+            first.warnings.extend(open.warning());
+        }
         Ok(candidates)
+    }
+}
+
+/// Keystores that others can read: what is to be said of them is said once.
+struct OpenKeystores {
+    loose: LooseFiles,
+    first: Option<(PathBuf, u32)>,
+    count: usize,
+}
+
+impl OpenKeystores {
+    fn note(&mut self, path: &Path, mode: Option<u32>) -> Result<(), SourceError> {
+        let Some(mode) = mode else { return Ok(()) };
+        if self.loose == LooseFiles::Refuse {
+            return Err(SourceError::OpenToOthers { path: path.to_path_buf(), mode });
+        }
+        self.first.get_or_insert_with(|| (path.to_path_buf(), mode));
+        self.count += 1;
+        Ok(())
+    }
+
+    fn warning(self) -> Option<Warning> {
+        let Self { first, count, .. } = self;
+        first.map(|(path, mode)| Warning::KeystoresOpenToOthers { path, mode, count })
     }
 }
 
@@ -63,10 +100,19 @@ fn wallet_material(keystore: Box<Keystore>, password: Password) -> Material {
 }
 
 /// A candidate, or nothing if the file is evidently no keystore.
-fn read_one(file: &KeystoreFile, bytes_max: usize, finder: &Finder, pack: Pack) -> Option<Candidate> {
+fn read_one(
+    file: &KeystoreFile,
+    bytes_max: usize,
+    (finder, pack): (&Finder, Pack),
+    open: &mut OpenKeystores,
+) -> Option<Candidate> {
     let origin = file.path.display().to_string();
     let named = file.name.parse::<PublicKey>().ok();
-    let keystore = match read_keystore(&file.path, bytes_max) {
+    let read = read_keystore(&file.path, bytes_max).and_then(|read| match read {
+        Some((keystore, mode)) => open.note(&file.path, mode).map(|()| Some(keystore)),
+        None => Ok(None),
+    });
+    let keystore = match read {
         Ok(Some(keystore)) => keystore,
         Ok(None) => {
             tracing::debug!(file = origin, "passed over: JSON, but no keystore");
@@ -83,10 +129,11 @@ fn read_one(file: &KeystoreFile, bytes_max: usize, finder: &Finder, pack: Pack) 
     Some(Candidate { warnings: found.warnings, ..Candidate::new(origin, public_key, material) })
 }
 
-fn read_keystore(path: &Path, bytes_max: usize) -> Result<Option<Keystore>, SourceError> {
+/// The keystore, and its permission bits if they are loose.
+fn read_keystore(path: &Path, bytes_max: usize) -> Result<Option<(Keystore, Option<u32>)>, SourceError> {
     let content = files::read(path, bytes_max as u64)?;
     match Keystore::parse_up_to(&content.bytes, bytes_max) {
-        Ok(keystore) => Ok(Some(keystore)),
+        Ok(keystore) => Ok(Some((keystore, content.loose_mode()))),
         Err(KeystoreError::Missing { .. } | KeystoreError::Field { .. }) if is_something_else(&content.bytes) => {
             Ok(None)
         }
@@ -103,9 +150,16 @@ fn is_something_else(json: &[u8]) -> bool {
 }
 
 /// Reads one keystore and its password, for sources that name both.
-pub(super) fn read_named(keystore: &Path, password: &Path) -> Result<(Keystore, Password, Vec<Warning>), SourceError> {
+pub(super) fn read_named(
+    keystore: &Path,
+    password: &Path,
+    loose: LooseFiles,
+) -> Result<(Keystore, Password, Vec<Warning>), SourceError> {
     let content = files::read(keystore, KEYSTORE_BYTES_MAX as u64)?;
+    if loose == LooseFiles::Refuse {
+        content.open_to_others(keystore, loose)?;
+    }
     let keystore = Keystore::parse(&content.bytes)?;
-    let found = super::passwords::read_first_line(password)?;
+    let found = super::passwords::read_first_line(password, loose)?;
     Ok((keystore, found.password, found.warnings))
 }

@@ -24,6 +24,18 @@ pub enum SourceError {
         /// The path.
         path: PathBuf,
     },
+    /// A file with a key or a password that other users can read or change.
+    #[error(
+        "{0} has mode {mode:03o}; other users can read or change it: chmod 600 {0} (or allow it with \
+         keys.source.allow-loose-permissions)",
+        path.display()
+    )]
+    OpenToOthers {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// A file that is larger than anything of its kind; it is not read into memory.
     #[error("{} is larger than {bytes_max} bytes", path.display())]
     TooLarge {

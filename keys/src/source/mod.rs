@@ -34,7 +34,7 @@ use consigner_rules::PublicKey;
 pub use directory::DirectorySource;
 pub use error::SourceError;
 pub use fetcher::fetcher;
-pub use files::Warning;
+pub use files::{LooseFiles, Reader, Warning};
 pub use layout::KEYSTORES_MAX;
 pub use loading::{Fetch, Loaded, Loading, Outcome, Progress, load_all};
 pub use passwords::Passwords;
@@ -112,3 +112,7 @@ impl fmt::Debug for Candidate {
         write!(formatter, "Candidate({} {kind} {:?})", self.origin, self.public_key)
     }
 }
+
+#[cfg(test)]
+#[path = "permission_tests.rs"]
+mod permission_tests;

@@ -4,7 +4,7 @@
 //! passwords from the command line or the environment, where other processes see them.
 
 use super::error::SourceError;
-use super::files::{self, Warning};
+use super::files::{self, LooseFiles, Warning};
 use super::layout::KeystoreFile;
 use crate::keystore::Password;
 use consigner_rules::PublicKey;
@@ -32,7 +32,7 @@ pub(super) enum Finder {
     /// Every keystore has the same.
     One(Found),
     /// One file for each keystore, in any of these directories.
-    Each(Vec<PathBuf>),
+    Each(Vec<PathBuf>, LooseFiles),
 }
 
 /// A password and what is to be said about its file.
@@ -49,16 +49,21 @@ impl Passwords {
     ///
     /// # Errors
     /// [`SourceError`] when the one file or the given directory cannot be read: that concerns every keystore.
-    pub(super) fn finder<'r>(&self, roots: impl Iterator<Item = &'r Path>) -> Result<Finder, SourceError> {
+    pub(super) fn finder<'r>(
+        &self,
+        roots: impl Iterator<Item = &'r Path>,
+        loose: LooseFiles,
+    ) -> Result<Finder, SourceError> {
         match self {
-            Self::File(path) => read(path).map(Finder::One),
+            Self::File(path) => read(path, loose).map(Finder::One),
             Self::Directory(path) => {
                 files::list(path)?;
-                Ok(Finder::Each(vec![path.clone()]))
+                Ok(Finder::Each(vec![path.clone()], loose))
             }
             Self::Beside => {
                 let roots: BTreeSet<&Path> = roots.collect();
-                Ok(Finder::Each(roots.into_iter().flat_map(beside).filter(|path| path.is_dir()).collect()))
+                let directories = roots.into_iter().flat_map(beside).filter(|path| path.is_dir());
+                Ok(Finder::Each(directories.collect(), loose))
             }
         }
     }
@@ -70,9 +75,9 @@ impl Finder {
     /// # Errors
     /// [`SourceError::NoPassword`] with all files that were looked for, or why the file that is there is not readable.
     pub(super) fn find(&self, file: &KeystoreFile, public_key: Option<&PublicKey>) -> Result<Found, SourceError> {
-        let directories = match self {
+        let (directories, loose) = match self {
             Self::One(found) => return Ok(found.clone()),
-            Self::Each(directories) => directories,
+            Self::Each(directories, loose) => (directories, *loose),
         };
         let names = names(file, public_key);
         let looked_for: Vec<PathBuf> =
@@ -80,7 +85,7 @@ impl Finder {
         // A folder is the key's own, named as a password file would be; a dangling link is an error worth seeing.
         let there = looked_for.iter().find(|path| path.symlink_metadata().is_ok() && !path.is_dir());
         match there {
-            Some(path) => read(path),
+            Some(path) => read(path, loose),
             None => Err(SourceError::NoPassword { looked_for }),
         }
     }
@@ -107,10 +112,10 @@ fn beside(root: &Path) -> Vec<PathBuf> {
 const FOLDERS: &[&str] = &["secrets", "passwords"];
 
 /// The whole file: EIP-2335 strips control codes, so a line end at the end of the file does no harm.
-fn read(path: &Path) -> Result<Found, SourceError> {
+fn read(path: &Path, loose: LooseFiles) -> Result<Found, SourceError> {
     let content = files::read(path, PASSWORD_BYTES_MAX)?;
     let password = Password::new(content.text(path)?);
-    let mut warnings: Vec<Warning> = content.open_to_others(path).into_iter().collect();
+    let mut warnings: Vec<Warning> = content.open_to_others(path, loose)?.into_iter().collect();
     if password.is_empty() {
         warnings.push(Warning::BlankPassword { path: path.to_path_buf() });
     }
@@ -118,11 +123,12 @@ fn read(path: &Path) -> Result<Found, SourceError> {
 }
 
 /// The first line of a password file, as Web3Signer's `file-keystore` has it.
-pub(super) fn read_first_line(path: &Path) -> Result<Found, SourceError> {
+pub(super) fn read_first_line(path: &Path, loose: LooseFiles) -> Result<Found, SourceError> {
     let content = files::read(path, PASSWORD_BYTES_MAX)?;
     let line = content.text(path)?.lines().next().unwrap_or_default();
     if line.trim().is_empty() {
         return Err(SourceError::BlankPassword { path: path.to_path_buf() });
     }
-    Ok(Found { password: Password::new(line), warnings: content.open_to_others(path).into_iter().collect() })
+    let warnings = content.open_to_others(path, loose)?.into_iter().collect();
+    Ok(Found { password: Password::new(line), warnings })
 }

@@ -5,7 +5,7 @@
 
 use super::directory::read_named;
 use super::error::SourceError;
-use super::files::{self, Warning};
+use super::files::{self, LooseFiles, Warning};
 use super::key_document::{self, KeyDocument};
 use super::layout::KEYSTORES_MAX;
 use super::remote::{AwsSecretCredentials, AwsSecretSpec, RemoteSecret, VaultSecretAuth, VaultSecretSpec};
@@ -35,17 +35,26 @@ pub struct KeyConfigSource {
 }
 
 impl KeyConfigSource {
+    /// As [`Self::read_with`], with a warning for files that other users can read: for an operator's own machine.
+    ///
+    /// # Errors
+    /// As [`Self::read_with`].
+    pub fn read(&self) -> Result<Vec<Candidate>, SourceError> {
+        self.read_with(LooseFiles::Warn)
+    }
+
     /// Reads all files, and the keystores and passwords that they name; decrypts and fetches nothing. Blocks on files:
     /// not for a thread of the runtime.
     ///
     /// # Errors
     /// [`SourceError`] when the directory cannot be read, and [`SourceError::NoKeystores`] when there is nothing to
-    /// read. A file or document that cannot be used becomes a failed candidate.
-    pub fn read(&self) -> Result<Vec<Candidate>, SourceError> {
+    /// read. A file or document that cannot be used becomes a failed candidate; so does a file with a secret that other
+    /// users can read, unless `loose` lets it pass.
+    pub fn read_with(&self, loose: LooseFiles) -> Result<Vec<Candidate>, SourceError> {
         let mut candidates = Vec::new();
         for path in files::list(&self.directory)? {
             if matches!(path.extension().and_then(OsStr::to_str), Some("yaml" | "yml")) && !path.is_dir() {
-                candidates.extend(self.read_file(&path));
+                candidates.extend(self.read_file(&path, loose));
             }
             if candidates.len() > KEYSTORES_MAX {
                 return Err(SourceError::TooMany { path: self.directory.clone(), files_max: KEYSTORES_MAX });
@@ -57,11 +66,14 @@ impl KeyConfigSource {
         Ok(candidates)
     }
 
-    fn read_file(&self, path: &Path) -> Vec<Candidate> {
+    fn read_file(&self, path: &Path, loose: LooseFiles) -> Vec<Candidate> {
         let origin = path.display().to_string();
         let read = files::read(path, FILE_BYTES_MAX).and_then(|content| {
             let documents = key_document::read(content.text(path)?)?;
-            Ok((documents, content.open_to_others(path)))
+            // A file that only says where keys lie is no secret.
+            let secret = documents.iter().any(KeyDocument::holds_secret);
+            let open = if secret { content.open_to_others(path, loose)? } else { None };
+            Ok((documents, open))
         });
         let (documents, open) = match read {
             Ok(read) => read,
@@ -70,9 +82,9 @@ impl KeyConfigSource {
         let several = documents.len() > 1;
         let one = |(index, document): (usize, &KeyDocument)| {
             let origin = if several { format!("{origin}, document {}", index + 1) } else { origin.clone() };
-            let mut candidate = self.candidate(origin, document);
-            // Said once for the file, and only if it holds a secret.
-            if index == 0 && documents.iter().any(KeyDocument::holds_secret) {
+            let mut candidate = self.candidate(origin, document, loose);
+            // Said once for the file.
+            if index == 0 {
                 candidate.warnings.extend(open.clone());
             }
             candidate
@@ -80,8 +92,8 @@ impl KeyConfigSource {
         documents.iter().enumerate().map(one).collect()
     }
 
-    fn candidate(&self, origin: String, document: &KeyDocument) -> Candidate {
-        match self.material(document) {
+    fn candidate(&self, origin: String, document: &KeyDocument, loose: LooseFiles) -> Candidate {
+        match self.material(document, loose) {
             Ok((Material::Raw(secret), _)) => Candidate::raw(origin, secret),
             Ok((material, warnings)) => {
                 let public_key = match &material {
@@ -94,7 +106,7 @@ impl KeyConfigSource {
         }
     }
 
-    fn material(&self, document: &KeyDocument) -> Result<(Material, Vec<Warning>), SourceError> {
+    fn material(&self, document: &KeyDocument, loose: LooseFiles) -> Result<(Material, Vec<Warning>), SourceError> {
         check_key_type(document)?;
         let plain = |material| Ok((material, Vec::new()));
         match document.required("type")? {
@@ -102,7 +114,7 @@ impl KeyConfigSource {
             "file-keystore" => {
                 let keystore = self.directory.join(document.required("keystoreFile")?);
                 let password = self.directory.join(document.required("keystorePasswordFile")?);
-                let (keystore, password, warnings) = read_named(&keystore, &password)?;
+                let (keystore, password, warnings) = read_named(&keystore, &password, loose)?;
                 Ok((Material::Keystore { keystore: Box::new(keystore), password }, warnings))
             }
             "hashicorp" => plain(Material::Remote(RemoteSecret::Vault(Box::new(self.vault(document)?)))),
