@@ -1,10 +1,13 @@
 //! What the HTTP surface is made of. Built once by `node`; plain values and handles.
 
+use crate::admission::{Door, PolicyBounds};
 use crate::audit::Auditor;
 use crate::keymanager::{Entrance, KeyManagerPolicy};
+use crate::limits::{Limiter, Limits, Places};
 use crate::quiet::Lines;
 use crate::reload::Reloader;
 use consigner_gate::HostAllowlist;
+use consigner_gate::oauth::TokenVerifier;
 use consigner_keys::{Custody, DecryptPool, Keyring};
 use consigner_raft::Cluster;
 use consigner_rules::Network;
@@ -30,10 +33,17 @@ pub struct App {
     pub hosts: HostAllowlist,
     /// What a follower does with a request that only the leader can order.
     pub follower_requests: FollowerRequests,
-    /// Common names of the client certificates that may do everything, `/admin` included.
+    /// Common names of the client certificates that may do everything, `/admin` included, while no policy is applied.
     pub admins: Vec<String>,
-    /// Whose client certificates may sign and list keys.
+    /// Whose client certificates may sign and list keys on the API port; with a policy, those of them that it allows.
     pub clients: ClientPolicy,
+    /// Whether a certificate counts for administration and key management only if the administrators' own CA issued it
+    /// ([`consigner_gate::PeerCertificate::from_admin_ca`]): where one is configured.
+    pub admin_ca_required: bool,
+    /// Whether `/admin/v1` is served on the API port: unless it has a listener of its own ([`crate::admin_router`]).
+    pub admin_on_api: bool,
+    /// What verifies access tokens (JWT) of an issuer; `None`: none is configured.
+    pub oauth: Option<Arc<TokenVerifier>>,
     /// See [`Limits`].
     pub limits: Limits,
     /// The key manager API on the API port; `None`: it is not offered there.
@@ -70,26 +80,6 @@ pub enum ClientPolicy {
     Named(Vec<String>),
 }
 
-/// How much of the node the HTTP surface may use at one time. Beyond it a request is answered 503 at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Sign requests between their first byte read and their answer.
-    pub sign_requests_max: usize,
-    /// Bytes of request bodies held in memory, all sign requests together.
-    pub body_bytes_in_flight_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            // About 1.7 s of BLS signing on one core: what waits longer than that, its client has given up.
-            sign_requests_max: 4096,
-            // Sixteen bodies of the greatest size, or every one of the sign requests with 64 KiB.
-            body_bytes_in_flight_max: 256 << 20,
-        }
-    }
-}
-
 impl ClientPolicy {
     /// Whether a certificate with this common name may come in.
     #[must_use]
@@ -105,18 +95,24 @@ impl ClientPolicy {
 pub(crate) struct Shared {
     pub(crate) app: Arc<App>,
     pub(crate) slots: Slots,
+    /// How often callers may ask here.
+    pub(crate) limiter: Limiter,
     pub(crate) key_count: crate::health::KeyCount,
     pub(crate) lines: Arc<Lines>,
     /// See [`NodeReadiness`].
     pub(crate) node_ready: NodeReadiness,
     /// How the key manager API is entered through this router's port.
     pub(crate) entrance: Entrance,
+    /// Which port that is.
+    pub(crate) door: Door,
+    /// What the policy says about hosts and addresses.
+    pub(crate) bounds: Arc<PolicyBounds>,
 }
 
 /// Places that are taken while a request uses something scarce.
 pub(crate) struct Slots {
-    /// One per sign request.
-    pub(crate) sign: Arc<Semaphore>,
+    /// For sign requests.
+    pub(crate) sign: Places,
     /// One per KiB of body.
     pub(crate) body_kib: Arc<Semaphore>,
     /// One per body that is understood off the async threads.
@@ -137,10 +133,11 @@ const HISTORY_FILES_MAX: usize = 1;
 const KEY_CALLS_MAX: usize = 2;
 
 impl Shared {
-    pub(crate) fn new(app: Arc<App>, node_ready: NodeReadiness, entrance: Entrance) -> Self {
-        let slots = Slots::new(&app.limits);
+    pub(crate) fn new(app: Arc<App>, node_ready: NodeReadiness, door: Door, entrance: Entrance) -> Self {
+        let (slots, limiter) = (Slots::new(&app.limits), Limiter::new(&app.limits, door));
         let key_count = crate::health::KeyCount::default();
-        Self { app, slots, key_count, lines: Lines::new(), node_ready, entrance }
+        let bounds = Arc::new(PolicyBounds::new(app.cluster.clone()));
+        Self { app, slots, limiter, key_count, lines: Lines::new(), node_ready, entrance, door, bounds }
     }
 }
 
@@ -148,7 +145,7 @@ impl Slots {
     pub(crate) fn new(limits: &Limits) -> Self {
         let kib = (limits.body_bytes_in_flight_max / 1024).min(Semaphore::MAX_PERMITS);
         Self {
-            sign: Arc::new(Semaphore::new(limits.sign_requests_max.min(Semaphore::MAX_PERMITS))),
+            sign: Places::new(limits.sign_requests_max),
             body_kib: Arc::new(Semaphore::new(kib)),
             large_parse: Arc::new(Semaphore::new(LARGE_PARSES_MAX)),
             history: Arc::new(Semaphore::new(HISTORY_FILES_MAX)),

@@ -319,7 +319,10 @@ pub(crate) fn rejection(outcome: &Outcome) -> Option<String> {
         | Outcome::PolicyRenewed(_)
         | Outcome::KeyDeleted { .. }
         | Outcome::Resealed { .. }
-        | Outcome::DataKeyRemoved { .. } => None,
+        | Outcome::DataKeyRemoved { .. }
+        | Outcome::TokenHeld
+        | Outcome::TokenRevoked { .. }
+        | Outcome::AuditAnchored => None,
     }
 }
 

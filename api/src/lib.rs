@@ -7,15 +7,17 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | `admission` | what every request passes: path normalisation, Host allowlist, identity, body limits, deadlines |
+//! | `admission` | what every request passes: path normalisation, hosts, addresses, who it is, body limits, deadlines |
+//! | `permission` | what each endpoint needs, and whether a caller has it |
 //! | `eth2` | the Web3Signer-compatible endpoints below `/api/v1/eth2` |
 //! | `health` | `/upcheck`, `/healthcheck`, `/leader`, `/ready` |
 //! | `keymanager` | `/eth/v1/keystores` and `/eth/v1/remotekeys`: who may call, how often, and each call |
 //! | `key_import`, `key_delete` | what both APIs do with keys: seal and propose; disable, settle, export |
 //! | `reload` | `/reload` |
-//! | `admin` | `/admin/v1`: status, initialisation, history, keys, for the operator's certificate only |
+//! | `admin` | `/admin/v1`: status, initialisation, history, keys, policy and tokens, for operators |
 //! | `audit` | the one place through which changes, decisions and refused attempts are recorded |
 //! | `secrets` | bodies that hold secrets, erased after use |
+//! | `limits` | rates, back-off after failed credentials, places of sign requests |
 //! | `accept` | content negotiation |
 //! | `follow` | which clients follow a redirect |
 //! | `json` | the one content type of JSON bodies |
@@ -41,19 +43,24 @@ mod json;
 mod key_delete;
 mod key_import;
 mod keymanager;
+mod limits;
 mod metrics;
 mod offload;
+mod permission;
 mod quiet;
 mod reload;
 mod router;
 mod secrets;
 
-pub use app::{App, ClientPolicy, FollowerRequests, Limits, NodeReadiness};
+pub use admission::{AddressGroup, policy_addresses};
+pub use app::{App, ClientPolicy, FollowerRequests, NodeReadiness};
 pub use key_import::{Deletions, ImportResult, ImportStatus, Origin, Wish, import_secrets};
 pub use keymanager::{
-    KeyManagerDoor, KeyManagerPolicy, KeyManagerProof, RateLimit, TOKEN_BYTES_MAX, TOKEN_CHARS_MIN, TokenError,
-    TokenHash,
+    KeyManagerDoor, KeyManagerPolicy, KeyManagerProof, TOKEN_BYTES_MAX, TOKEN_CHARS_MIN, TokenError, TokenHash,
 };
+pub use limits::{BackOff, DoorRates, Limits, RateLimit};
 pub use metrics::{describe as describe_metrics, record_gauges};
 pub use reload::{AlreadyRunning, ReloadState, ReloadStatus, Reloader};
-pub use router::{keymanager_router, router, router_with_readiness};
+pub use router::{
+    AdminDoor, AdminProof, TokenDoor, admin_router, keymanager_router, router, router_with_readiness, token_router,
+};

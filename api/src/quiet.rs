@@ -13,8 +13,6 @@ const REPORT_AFTER: Duration = Duration::from_secs(1);
 
 /// The kinds of lines, so that a flood of one does not hide another.
 pub(crate) struct Lines {
-    /// Wrong host, wrong certificate of a validator client.
-    pub(crate) turned_away: Budgeted,
     /// Slashing protection said no.
     pub(crate) slashing: Budgeted,
     /// Could not sign, or was not asked properly.
@@ -34,7 +32,6 @@ struct Kind {
 impl Lines {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            turned_away: Budgeted::new("requests turned away"),
             slashing: Budgeted::new("requests refused by slashing protection"),
             not_signed: Budgeted::new("requests not signed"),
         })

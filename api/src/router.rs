@@ -1,17 +1,18 @@
 //! The table of endpoints.
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Door};
 use crate::app::{App, NodeReadiness, Shared};
 use crate::error::ApiError;
 use crate::keymanager::{self, Entrance, KeyManagerDoor};
 use crate::{admin, admission, eth2, health, reload};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 use consigner_gate::HostAllowlist;
-use http::Version;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode, Version};
 use std::sync::Arc;
 use std::time::Duration;
 use tower::Layer;
@@ -23,7 +24,8 @@ const SIGN_DEADLINE: Duration = Duration::from_secs(10);
 /// For everything that only looks.
 const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 
-/// For history files and for making a cluster: an operator waits, and a file of hundreds of MiB must cross.
+/// For history files, for making a cluster and for changes of the policy: an operator waits, a file of hundreds of MiB
+/// must cross, every node must confirm.
 const OPERATOR_DEADLINE: Duration = Duration::from_secs(300);
 
 /// For calls that change keys: hundreds of keystores with scrypt take minutes to decrypt.
@@ -44,8 +46,8 @@ pub fn router(app: Arc<App>) -> Router {
 pub fn router_with_readiness(app: Arc<App>, node_ready: NodeReadiness) -> Router {
     let hosts = app.hosts.clone();
     let entrance = Entrance::of_api_port(app.keymanager.as_ref());
-    let shared = Arc::new(Shared::new(app, node_ready, entrance));
-    let routes = signing().merge(looking()).merge(operating()).merge(handling_keys()).merge(managing_keys());
+    let shared = Arc::new(Shared::new(app, node_ready, Door::Api, entrance));
+    let routes = signing().merge(health()).merge(administration()).merge(managing_keys());
     complete(routes, hosts, shared)
 }
 
@@ -53,13 +55,65 @@ pub fn router_with_readiness(app: Arc<App>, node_ready: NodeReadiness) -> Router
 /// port, and with limits of its own.
 pub fn keymanager_router(app: Arc<App>, door: KeyManagerDoor) -> Router {
     let KeyManagerDoor { hosts, proof, rate } = door;
-    let shared = Arc::new(Shared::new(app, Arc::new(|| Ok(())), Entrance::of_own_door(proof, rate)));
+    let door = Door::KeyManager { certificate: proof.requires_certificate() };
+    let shared = Arc::new(Shared::new(app, Arc::new(|| Ok(())), door, Entrance::of_own_door(proof, rate)));
     complete(managing_keys(), hosts, shared)
+}
+
+/// The administrators' API on a listener of its own.
+#[derive(Debug, Clone)]
+pub struct AdminDoor {
+    /// Which hosts a request may name there.
+    pub hosts: HostAllowlist,
+    /// What the handshake asks for.
+    pub proof: AdminProof,
+}
+
+/// What the handshake of the administrators' listener asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminProof {
+    /// A client certificate; tokens and access tokens count on top of it.
+    Certificate,
+    /// A client certificate if the caller has one; a token or an access token may do without.
+    Optional,
+}
+
+/// `/admin/v1` and `/reload` alone, to be served by a door of their own; with [`App::admin_on_api`] unset.
+pub fn admin_router(app: Arc<App>, door: AdminDoor) -> Router {
+    let AdminDoor { hosts, proof } = door;
+    let door = Door::Admin { certificate: proof == AdminProof::Certificate };
+    let shared = Arc::new(Shared::new(app, Arc::new(|| Ok(())), door, Entrance::Closed));
+    complete(administration(), hosts, shared)
+}
+
+/// The listener of clients that have a token instead of a certificate.
+#[derive(Debug, Clone)]
+pub struct TokenDoor {
+    /// Which hosts a request may name there.
+    pub hosts: HostAllowlist,
+}
+
+/// The endpoints of validator clients for callers with a token of the cluster (`Bearer`, or `Basic` with the token as
+/// password), to be served by a door whose client certificate is optional. Health endpoints want a proof, too: there is
+/// none in the handshake.
+pub fn token_router(app: Arc<App>, door: TokenDoor, node_ready: NodeReadiness) -> Router {
+    let shared = Arc::new(Shared::new(app, node_ready, Door::Token, Entrance::Closed));
+    let guarded = health().route_layer(from_fn_with_state(shared.clone(), admission::somebody));
+    let routes = signing().merge(guarded).route_layer(map_response(offering_basic));
+    complete(routes, door.hosts, shared)
+}
+
+/// Some clients send the password in a URL only when they are asked for it.
+async fn offering_basic(mut response: Response) -> Response {
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"consigner\""));
+    }
+    response
 }
 
 /// Routes with their state, what answers beside them, and the admission steps around.
 fn complete(routes: Router<Arc<Shared>>, hosts: HostAllowlist, shared: Arc<Shared>) -> Router {
-    let admission = Admission::new(hosts, shared.lines.clone());
+    let admission = Admission::new(shared.door, hosts, Some(shared.bounds.clone()), shared.app.audit.clone());
     let routes = routes
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
@@ -74,23 +128,36 @@ fn admitted(admission: Arc<Admission>, routes: Router) -> Router {
 }
 
 fn signing() -> Router<Arc<Shared>> {
-    Router::new()
+    let sign = Router::new()
         .route("/api/v1/eth2/sign/{identifier}", post(eth2::sign))
-        .route_layer(from_fn_with_state(SIGN_DEADLINE, admission::deadline))
-}
-
-fn looking() -> Router<Arc<Shared>> {
-    Router::new()
+        .route_layer(from_fn_with_state(SIGN_DEADLINE, admission::deadline));
+    let list = Router::new()
         .route("/api/v1/eth2/publicKeys", get(eth2::public_keys))
         .route("/api/v1/eth2/highWatermark", get(eth2::high_watermark))
+        .route_layer(from_fn_with_state(LOOK_DEADLINE, admission::deadline));
+    sign.merge(list)
+}
+
+fn health() -> Router<Arc<Shared>> {
+    Router::new()
         .route("/upcheck", get(health::upcheck))
         .route("/healthcheck", get(health::healthcheck))
         .route("/leader", get(health::leader))
         .route("/ready", get(health::ready))
+        .route_layer(from_fn_with_state(LOOK_DEADLINE, admission::deadline))
+}
+
+/// Everything of the operator.
+fn administration() -> Router<Arc<Shared>> {
+    let look = Router::new()
         .route("/admin/v1/cluster/status", get(admin::cluster_status))
         .route("/admin/v1/keys", get(admin::keys_list))
+        .route("/admin/v1/policy", get(admin::policy_show))
+        .route("/admin/v1/policy/check", post(admin::policy_check))
+        .route("/admin/v1/audit/anchors", get(admin::audit_anchors))
         .route("/reload", get(reload::get).post(reload::post))
-        .route_layer(from_fn_with_state(LOOK_DEADLINE, admission::deadline))
+        .route_layer(from_fn_with_state(LOOK_DEADLINE, admission::deadline));
+    look.merge(operating()).merge(handling_keys())
 }
 
 fn operating() -> Router<Arc<Shared>> {
@@ -98,6 +165,9 @@ fn operating() -> Router<Arc<Shared>> {
         .route("/admin/v1/cluster/init", post(admin::cluster_init))
         .route("/admin/v1/history/export", get(admin::history_export))
         .route("/admin/v1/history/import", post(admin::history_import))
+        .route("/admin/v1/policy/apply", post(admin::policy_apply))
+        .route("/admin/v1/policy/tokens", get(admin::tokens_list).post(admin::tokens_create))
+        .route("/admin/v1/policy/tokens/revoke", post(admin::tokens_revoke))
         .route_layer(from_fn_with_state(OPERATOR_DEADLINE, admission::deadline))
 }
 

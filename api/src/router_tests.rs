@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use super::*;
-use crate::quiet::Lines;
+use crate::audit::Auditor;
 use axum::body::Body;
 use consigner_gate::HostAllowlist;
 use http::header::{ALLOW, CONNECTION, HOST, RETRY_AFTER};
@@ -23,7 +23,8 @@ fn routes() -> Router {
         .merge(never)
         .fallback(async || ApiError::NoSuchPath)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
-    admitted(Admission::new(HostAllowlist::parse(&["localhost"]).unwrap(), Lines::new()), routes)
+    let hosts = HostAllowlist::parse(&["localhost"]).unwrap();
+    admitted(Admission::new(Door::Api, hosts, None, Auditor::to_log_only()), routes)
 }
 
 async fn ask(method: Method, path: &str, host: Option<&str>) -> (u16, HeaderMap, String) {

@@ -1,19 +1,25 @@
-//! `/admin/v1`: what only the operator's certificate may ask.
+//! `/admin/v1`: what operators ask, each endpoint by the right that `permission` has for it.
 
+mod audit_anchors;
 mod cluster_init;
 mod cluster_status;
 mod data_keys;
 mod history_export;
 mod history_import;
 mod keys;
+pub(crate) mod policy;
 mod rewrap;
 
+pub(crate) use audit_anchors::get as audit_anchors;
 pub(crate) use cluster_init::post as cluster_init;
 pub(crate) use cluster_status::get as cluster_status;
 pub(crate) use data_keys::{list as data_keys_list, make as data_keys_make, remove as data_keys_remove};
 pub(crate) use history_export::get as history_export;
 pub(crate) use history_import::post as history_import;
 pub(crate) use keys::{delete as keys_delete, import as keys_import, list as keys_list};
+pub(crate) use policy::{
+    apply as policy_apply, check as policy_check, show as policy_show, tokens_create, tokens_list, tokens_revoke,
+};
 pub(crate) use rewrap::post as keys_rewrap;
 
 use crate::app::Shared;

@@ -25,7 +25,7 @@ pub(crate) enum HostProblem {
 /// Characters of a foreign host that a log line repeats: DNS names end at 253.
 const HOST_LOGGED_MAX: usize = 260;
 
-pub(super) fn check(parts: &Parts, allowlist: &HostAllowlist) -> Result<(), HostProblem> {
+pub(crate) fn check(parts: &Parts, allowlist: &HostAllowlist) -> Result<(), HostProblem> {
     let mut headers = parts.headers.get_all(HOST).iter();
     let header = headers.next();
     if headers.next().is_some() {

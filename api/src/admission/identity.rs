@@ -1,20 +1,36 @@
-//! Who asks, as a proof that an endpoint can demand: an extractor that succeeds only for a permitted certificate.
+//! Who asks and may, as a proof that an endpoint can demand: extractors that succeed only for permitted callers.
 //!
-//! In: the [`Peer`] that `gate` put into the extensions. Out: [`Client`] or [`Admin`], or 403 and a WARN line (an audit
-//! line for an operator's endpoint).
-//! Names are common names of certificates that the configured CA issued. Deliberately absent: permissions per key and
-//! operation, tokens.
+//! ```text
+//! head -> route's operation -> certificate, address -> credentials (caller) -> permission -> Client | Admin | Manager
+//!              \____________________ refused: 401, 403, 404, 503, one line of the audit ____________/
+//! ```
+//! In: the [`Peer`] that `gate` put into the extensions, the route, the headers. Out: [`Client`], [`Admin`] or the key
+//! manager's `Manager`. What a sign request needs beyond leave to sign at all is judged when it is understood
+//! ([`Client::may_sign`]). Deliberately absent: the rules themselves (`permission`).
 
-use crate::app::{App, Shared};
+use super::caller::Caller;
+use super::door::Door;
+use crate::app::Shared;
 use crate::audit::{self, Actor, Flood};
 use crate::error::ApiError;
-use axum::extract::FromRequestParts;
+use crate::eth2::BARRIER_DEADLINE;
+use crate::keymanager::TokenHash;
+use crate::limits::RateLimit;
+use crate::permission::{Asking, Needs, needs, slot_of_clock};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use consigner_gate::Peer;
+use consigner_rules::policy::{AdminVerb, Operation, Permission, Rate};
+use consigner_rules::{SignRequest, Slot, State as Agreed};
 use http::request::Parts;
 use std::sync::Arc;
 
-/// Why somebody else is turned away from an operator's endpoint.
-pub(crate) const NO_ADMIN: &str = "this client certificate is not an administrator's";
+/// What who shows nothing is told where no certificate is asked for.
+const SHOW_SOMETHING: &str = "a client certificate or a bearer token is required: Authorization: Bearer ..";
+
+/// What the 404 of the API port says when administration has a listener of its own.
+const ADMIN_ELSEWHERE: &str = "administration has a listener of its own on this node: ask admin.listen";
 
 /// A caller that may use the endpoints of validator clients.
 #[derive(Debug, Clone)]
@@ -23,24 +39,40 @@ pub(crate) struct Client {
     pub(crate) name: String,
     /// Where it comes from.
     pub(crate) peer: Peer,
+    /// What it has proved.
+    pub(crate) caller: Caller,
+    /// The slot of the clock when it was admitted.
+    now: Option<Slot>,
 }
 
-/// A caller that may do everything.
+impl Client {
+    /// Whether this request may be signed for the caller by the policy of this state. Asked when the intent is made,
+    /// again whenever the policy changed on its way, and again before a signature leaves.
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    pub(crate) fn may_sign(&self, shared: &Shared, state: &Agreed, request: &SignRequest) -> Result<(), String> {
+        let asking = Asking { app: &shared.app, door: shared.door, caller: &self.caller };
+        asking.may_sign(state, request, self.now).map(drop)
+    }
+}
+
+/// A caller that may use the operator's endpoint that it asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
     /// For the audit.
     pub(crate) actor: Actor,
+    /// What it has proved.
+    pub(crate) caller: Caller,
 }
 
 impl FromRequestParts<Arc<Shared>> for Client {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, ApiError> {
-        let peer = certified(parts)?;
-        if !may_use(&shared.app, &peer) {
-            return Err(turned_away(parts, &peer, shared, "this client certificate may not sign"));
-        }
-        Ok(Self { name: peer.name(), peer })
+        let caller = permitted(parts, shared, audit::Operation::Access).await?;
+        let (name, peer, now) = (caller.name(), caller.peer().clone(), slot_of_clock(&shared.app.network));
+        Ok(Self { name, peer, caller, now })
     }
 }
 
@@ -48,42 +80,158 @@ impl FromRequestParts<Arc<Shared>> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, ApiError> {
-        let peer = certified(parts)?;
-        if !is_admin(&shared.app, &peer) {
-            let actor = Actor::peer(&peer);
-            let reason = &format!("{} {}: {NO_ADMIN}", parts.method, parts.uri.path());
-            let event = audit::Event::new(&actor, audit::Operation::AdminAccess, audit::Outcome::Refused, reason);
-            shared.app.audit.record_within(Flood::Denied, &event);
-            return Err(ApiError::Forbidden(NO_ADMIN.to_owned()));
+        if shared.door == Door::Api && !shared.app.admin_on_api {
+            return Err(ApiError::NotOffered(ADMIN_ELSEWHERE));
         }
-        Ok(Self { actor: Actor::peer(&peer) })
+        let caller = permitted(parts, shared, audit::Operation::AdminAccess).await?;
+        Ok(Self { actor: caller.actor(), caller })
     }
 }
 
-fn may_use(app: &App, peer: &Peer) -> bool {
-    is_admin(app, peer) || app.clients.allows(named(peer))
-}
-
-pub(crate) fn is_admin(app: &App, peer: &Peer) -> bool {
-    named(peer).is_some_and(|name| app.admins.iter().any(|admin| admin == name))
-}
-
-/// The common name of the certificate, if there is one.
-pub(crate) fn named(peer: &Peer) -> Option<&str> {
-    peer.certificate.as_ref()?.common_name.as_deref()
-}
-
-/// The caller, if it proved who it is. A door without TLS proves nothing.
-fn certified(parts: &Parts) -> Result<Peer, ApiError> {
-    match parts.extensions.get::<Peer>() {
-        Some(peer) if peer.certificate.is_some() => Ok(peer.clone()),
-        Some(_) | None => Err(ApiError::Forbidden("a client certificate is required".to_owned())),
+/// Lets through who has proved anything: for health endpoints behind a door that asks for no certificate.
+pub(crate) async fn somebody(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let known = match known(&parts, &shared, None, None).await {
+        Ok(caller) if caller.is_somebody() => Ok(()),
+        Ok(_) => Err(ApiError::Unauthorized(SHOW_SOMETHING.to_owned())),
+        Err(error) => Err(error),
+    };
+    match known {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(error) => {
+            tell(&parts, &shared, &stranger(&parts, shared.door), audit::Operation::Access, &error);
+            error.into_response()
+        }
     }
 }
 
-fn turned_away(parts: &Parts, peer: &Peer, shared: &Shared, why: &'static str) -> ApiError {
-    if shared.lines.turned_away.may_write() {
-        tracing::warn!(peer = %peer.addr, certificate = peer.name(), path = parts.uri.path(), why, "request refused");
+async fn permitted(parts: &Parts, shared: &Shared, what: audit::Operation) -> Result<Caller, ApiError> {
+    let operation = operation(parts)?;
+    let caller = match known(parts, shared, Some(operation), None).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            tell(parts, shared, &stranger(parts, shared.door), what, &error);
+            return Err(error);
+        }
+    };
+    match confirmed(shared, &caller, operation).await {
+        Ok(_) => Ok(caller),
+        Err(error) => {
+            tell(parts, shared, &caller.actor(), what, &error);
+            Err(error)
+        }
     }
-    ApiError::Forbidden(why.to_owned())
+}
+
+/// Whether the caller does not ask too often: with a policy as the client that it is there, else by itself.
+fn within_rate(shared: &Shared, permission: Permission) -> Result<Permission, ApiError> {
+    let rate = permission.rate.map(|Rate { per_second, burst }| RateLimit { burst, per_second });
+    shared.limiter.admit(&permission.client, rate).map(|()| permission)
+}
+
+/// What the route that was chosen is in the words of a policy.
+pub(crate) fn operation(parts: &Parts) -> Result<Operation, ApiError> {
+    let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    needs(&parts.method, route).and_then(Needs::operation).ok_or_else(|| {
+        tracing::error!(method = %parts.method, route, "an endpoint without an operation: nobody is let in");
+        ApiError::Internal
+    })
+}
+
+/// Whether the caller may do this, by a policy that is not older than the call where that counts.
+///
+/// "No" is said only by a node that is in contact: another one may know an older policy than the cluster's. "Yes" to a
+/// call that changes something is said behind a barrier; what signs is judged again, under the lease (`raft`).
+pub(crate) async fn confirmed(shared: &Shared, caller: &Caller, operation: Operation) -> Result<Permission, ApiError> {
+    let cluster = &shared.app.cluster;
+    let judgement = judged(shared, caller, operation).and_then(|permission| within_rate(shared, permission));
+    if cluster.read(|state| state.identity().is_none()) {
+        return judgement;
+    }
+    match judgement {
+        Ok(_) if wants_barrier(operation) => {
+            cluster.barrier(BARRIER_DEADLINE).await?;
+            judged(shared, caller, operation)
+        }
+        Err(error @ (ApiError::Forbidden(_) | ApiError::Unauthorized(_))) => {
+            cluster.ready()?;
+            Err(error)
+        }
+        judgement => judgement,
+    }
+}
+
+/// What only looks must answer without a quorum: that is when operators look.
+const fn wants_barrier(operation: Operation) -> bool {
+    match operation {
+        Operation::Sign(_) | Operation::ListKeys => false,
+        Operation::KeyManager(_) => true,
+        Operation::Admin(verb) => match verb {
+            AdminVerb::Status | AdminVerb::PolicyRead | AdminVerb::Audit => false,
+            AdminVerb::Cluster
+            | AdminVerb::HistoryExport
+            | AdminVerb::HistoryImport
+            | AdminVerb::KeysList
+            | AdminVerb::KeysImport
+            | AdminVerb::KeysDelete
+            | AdminVerb::KeysRewrap
+            | AdminVerb::PolicyWrite
+            | AdminVerb::Tokens
+            | AdminVerb::Reload => true,
+        },
+    }
+}
+
+/// Whether the caller may do this by the policy that this node knows.
+pub(crate) fn judged(shared: &Shared, caller: &Caller, operation: Operation) -> Result<Permission, ApiError> {
+    let asking = Asking { app: &shared.app, door: shared.door, caller };
+    let judged = shared.app.cluster.read(|state| asking.may(state, operation, None));
+    judged.map_err(|why| match caller.is_somebody() {
+        true => ApiError::Forbidden(why),
+        false => ApiError::Unauthorized(SHOW_SOMETHING.to_owned()),
+    })
+}
+
+/// The caller, as far as the door lets anybody ask from there.
+pub(crate) async fn known(
+    parts: &Parts,
+    shared: &Shared,
+    operation: Option<Operation>,
+    node_token: Option<&TokenHash>,
+) -> Result<Caller, ApiError> {
+    let Some(peer) = parts.extensions.get::<Peer>() else {
+        return Err(ApiError::Forbidden("the caller is not known".to_owned()));
+    };
+    if shared.door.requires_certificate() && peer.certificate.is_none() {
+        return Err(ApiError::Forbidden("a client certificate is required".to_owned()));
+    }
+    let bounds = shared.bounds.now();
+    if operation.is_some_and(|operation| !bounds.addresses(operation).allows(peer.addr.ip())) {
+        let address = peer.addr.ip();
+        return Err(ApiError::Forbidden(format!("the policy does not let this be asked from the address {address}")));
+    }
+    shared.limiter.before_credentials(peer)?;
+    let known = Caller::of(&shared.app, shared.door, peer.clone(), &parts.headers, node_token).await;
+    if let Err(ApiError::Unauthorized(_)) = known {
+        shared.limiter.credentials_failed(peer);
+    }
+    known
+}
+
+/// Who asks, before it is known.
+pub(crate) fn stranger(parts: &Parts, door: Door) -> Actor {
+    parts.extensions.get::<Peer>().map_or_else(|| Actor::stranger(None), Actor::peer).at(door.name())
+}
+
+/// Tells the audit of somebody who was not let in.
+pub(crate) fn tell(parts: &Parts, shared: &Shared, actor: &Actor, what: audit::Operation, error: &ApiError) {
+    let flood = match error {
+        ApiError::Unauthorized(_) | ApiError::BadRequest(_) => Flood::Credentials,
+        ApiError::Forbidden(_) => Flood::Denied,
+        ApiError::TooMany { .. } => Flood::TooMany,
+        // Of what could not be decided there is nothing to tell.
+        _ => return,
+    };
+    let reason = &format!("{} {}: {}", parts.method, parts.uri.path(), error.sentence());
+    shared.app.audit.record_within(flood, &audit::Event::new(actor, what, audit::Outcome::Refused, reason));
 }

@@ -1,10 +1,13 @@
 //! The steps around every endpoint: path, host, panic, log line; and the deadline around each group of them.
 
+use super::bounds::PolicyBounds;
+use super::door::Door;
 use super::drain::{DRAINS_MAX, drained};
 use super::host::{self, HostProblem};
+use super::identity::stranger;
 use super::path::{Asked, normalised};
+use crate::audit::{self, Auditor, Flood};
 use crate::error::{self, ApiError};
-use crate::quiet::Lines;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -24,15 +27,38 @@ const KEY_MANAGER: &str = "/eth/v1/";
 
 /// What the steps around every endpoint need.
 pub(crate) struct Admission {
+    door: Door,
+    /// This node's own list.
     hosts: HostAllowlist,
+    /// The policy's, which narrows it; `None`: there is no cluster.
+    policy: Option<Arc<PolicyBounds>>,
     /// One per unwanted body that is read to its end so that the client sees the answer.
     drains: Arc<Semaphore>,
-    lines: Arc<Lines>,
+    audit: Auditor,
 }
 
 impl Admission {
-    pub(crate) fn new(hosts: HostAllowlist, lines: Arc<Lines>) -> Arc<Self> {
-        Arc::new(Self { hosts, drains: Arc::new(Semaphore::new(DRAINS_MAX)), lines })
+    pub(crate) fn new(
+        door: Door,
+        hosts: HostAllowlist,
+        policy: Option<Arc<PolicyBounds>>,
+        audit: Auditor,
+    ) -> Arc<Self> {
+        Arc::new(Self { door, hosts, policy, drains: Arc::new(Semaphore::new(DRAINS_MAX)), audit })
+    }
+
+    fn check_host(&self, parts: &Parts) -> Result<(), HostProblem> {
+        host::check(parts, &self.hosts)?;
+        let bounds = self.policy.as_ref().map(|policy| policy.now());
+        bounds.as_ref().and_then(|bounds| bounds.hosts()).map_or(Ok(()), |hosts| host::check(parts, hosts))
+    }
+
+    fn turned_away(&self, parts: &Parts, asked: &Asked, problem: HostProblem) -> ApiError {
+        let actor = stranger(parts, self.door);
+        let reason = &format!("{} {}: {problem}", parts.method, asked.0.path());
+        let event = audit::Event::new(&actor, audit::Operation::Host, audit::Outcome::Refused, reason);
+        self.audit.record_within(Flood::Hosts, &event);
+        ApiError::Host(problem)
     }
 }
 
@@ -42,8 +68,8 @@ pub(crate) async fn admit(State(admission): State<Arc<Admission>>, request: Requ
     let (mut parts, body) = request.into_parts();
     let body = drained(&parts, body, &admission.drains);
     let asked = Asked::of(&parts.uri);
-    if let Err(problem) = host::check(&parts, &admission.hosts) {
-        return turned_away(&parts, &asked, problem, &admission.lines).into_response();
+    if let Err(problem) = admission.check_host(&parts) {
+        return admission.turned_away(&parts, &asked, problem).into_response();
     }
     if let Some(uri) = normalised(&parts.uri) {
         parts.uri = uri;
@@ -83,22 +109,6 @@ pub(crate) async fn deadline(State(limit): State<Duration>, request: Request, ne
         Ok(response) => response,
         Err(_) => ApiError::Unavailable(format!("no answer within {} s", limit.as_secs())).into_response(),
     }
-}
-
-fn turned_away(parts: &Parts, asked: &Asked, problem: HostProblem, lines: &Lines) -> ApiError {
-    if !lines.turned_away.may_write() {
-        return ApiError::Host(problem);
-    }
-    let peer = parts.extensions.get::<Peer>();
-    tracing::warn!(
-        peer = peer.map(|peer| tracing::field::display(peer.addr)),
-        certificate = peer.map(Peer::name),
-        method = %parts.method,
-        path = asked.0.path(),
-        reason = %problem,
-        "request refused"
-    );
-    ApiError::Host(problem)
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

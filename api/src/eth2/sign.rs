@@ -12,17 +12,17 @@ use crate::app::Shared;
 use crate::error::ApiError;
 use crate::follow;
 use crate::json::JSON;
+use crate::limits::{Place, Tier};
 use crate::metrics;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_raft::{Release, Routing};
-use consigner_rules::{Network, ParseError, PublicKey, SignRequest, Signature};
+use consigner_rules::{Network, ParseError, PublicKey, SignRequest, Signature, State as Agreed};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Sign bodies have 0.4 to 1.2 kB, but full phase0 blocks and Gloas execution payloads reach several MiB as JSON
 /// (Web3Signer stops at 10 MB).
@@ -48,47 +48,54 @@ pub(crate) async fn post(
     let format = accept::signature_format(request.headers());
     let routing = follow::routing(shared.app.follower_requests, request.headers());
     let asked = request.extensions().get::<Asked>().cloned();
-    let mut attempt = Attempt::begin(&client, key, &shared.lines);
+    let mut attempt = Attempt::begin(&client, key, &shared);
     let signature = async {
-        let _place = place(&shared)?;
-        let body = read_body(request, BODY, Some(&shared.slots.body_kib)).await?;
-        sign(&shared, key, body, &client, routing, &mut attempt).await
+        let request = read(&shared, key, request).await?;
+        attempt.understood(&request);
+        sign(&shared, &request, &client, routing, &mut attempt).await
     }
     .await;
     attempt.answered(signature.as_ref().err());
     signature.map(|signature| answer(&signature, format)).map_err(|error| error.for_request(asked.as_ref()))
 }
 
-/// Parse, authorize, sign. Nothing else may stand between.
+/// Reads and parses, in a place for readers.
+async fn read(shared: &Shared, key: PublicKey, request: Request) -> Result<SignRequest, ApiError> {
+    let _place = found(shared.slots.sign.reader(), "sign_readers")?;
+    let body = read_body(request, BODY, Some(&shared.slots.body_kib)).await?;
+    understand(shared, key, body).await
+}
+
+/// Authorize, sign, in a place of the request's tier. Nothing else may stand between.
 async fn sign(
     shared: &Shared,
-    key: PublicKey,
-    body: HeldBody,
+    request: &SignRequest,
     client: &Client,
     routing: Routing,
     attempt: &mut Attempt<'_>,
 ) -> Result<Signature, ApiError> {
-    let app = &shared.app;
-    let request = understand(shared, key, body).await?;
-    attempt.understood(&request);
-    let permit = app.cluster.authorize(&request, &client.name, routing, &|_| Ok(())).await?;
+    let (app, key, tier) = (&shared.app, &request.public_key, Tier::of(request.signing_type));
+    let _place = found(shared.slots.sign.of(tier), tier.name())?;
+    let admit = |state: &Agreed| client.may_sign(shared, state, request);
+    let permit = app.cluster.authorize(request, &client.name, routing, &admit).await?;
     attempt.permitted();
-    let signature = app.keyring.sign(permit).await?;
+    let signature = app.keyring.sign_with(permit, tier.urgency()).await?;
     // DESIGN 4a: the lease is checked again before the signature is written out; the process may have been frozen, and
     // a deletion that could not reach this node counted on its lease having run out.
-    // S6: and then whether the key is still held: its deletion may have been acknowledged since it signed.
-    match app.cluster.may_release(&key, RELEASE_DEADLINE, &|_| Ok(())).await? {
+    // S6: and then whether the key is still held: its deletion may have been acknowledged since it signed. S9: so may
+    // the end of this caller's rights.
+    match app.cluster.may_release(key, RELEASE_DEADLINE, &admit).await? {
         Release::Yes => Ok(signature),
-        Release::KeyGone => Err(ApiError::UnknownKey(key)),
+        Release::KeyGone => Err(ApiError::UnknownKey(*key)),
         Release::Denied(reason) => Err(ApiError::Forbidden(reason)),
     }
 }
 
-/// A place among the sign requests that are served at one time; beyond it nobody waits.
-fn place(shared: &Shared) -> Result<OwnedSemaphorePermit, ApiError> {
-    shared.slots.sign.clone().try_acquire_owned().map_err(|_| {
-        metrics::shed("sign_requests");
-        ApiError::Unavailable("too many sign requests are in flight on this node".to_owned())
+/// Nobody waits for a place: 503 at once, so that the client asks another node.
+fn found(place: Option<Place>, limit: &'static str) -> Result<Place, ApiError> {
+    place.ok_or_else(|| {
+        metrics::shed(limit);
+        ApiError::Unavailable("too many sign requests of this kind are in flight on this node".to_owned())
     })
 }
 

@@ -1,20 +1,20 @@
 //! Who may call the key manager API: an extractor that succeeds only for a proven caller within its rate.
 //!
 //! In: the [`Peer`] that `gate` put into the extensions, the `Authorization` header. Out: [`Manager`], or 401, 403,
-//! 404, 429 and an audit line. Deliberately absent: permissions per key; the API is all or nothing.
+//! 404, 429 and an audit line. Deliberately absent: permissions per key; a verb is granted for all keys.
 //!
-//! | port | client certificate | token |
+//! | port | without a policy | with a policy |
 //! |---|---|---|
-//! | API port | an administrator's | on top, if configured |
-//! | own listener, certificates required | an administrator's | on top, if configured |
-//! | own listener, certificates optional | names the caller, if shown | required |
+//! | API port; own listener, certificates required | an administrator's certificate; the token file's token on top, if configured | who has the verb; the token file's on top, if configured |
+//! | own listener, certificates optional, with a token file | its token; a certificate names the caller, if shown | the same, or who has the verb |
+//! | own listener, certificates optional, without one | an administrator's certificate | who has the verb |
 
-use super::rate::{Buckets, RateLimit};
-use super::token::{Shown, TokenHash, shown};
-use crate::admission::{NO_ADMIN, is_admin, named};
+use super::token::TokenHash;
+use crate::admission::{Caller, confirmed, known, operation, stranger, tell};
 use crate::app::Shared;
-use crate::audit::{self, Actor, Flood};
+use crate::audit::{self, Actor};
 use crate::error::ApiError;
+use crate::limits::{Buckets, RateLimit, UsedUp};
 use axum::extract::FromRequestParts;
 use consigner_gate::{HostAllowlist, Peer};
 use http::request::Parts;
@@ -24,6 +24,9 @@ use std::time::Instant;
 /// What the 404 of a node without the API says.
 const DISABLED: &str = "the key manager API is not served here: set keymanager.enabled to true, and without \
                         keymanager.listen it answers on this port to administrators; with it, ask that listener";
+
+/// What who shows no token is told where this node's token is asked for.
+const NO_TOKEN: &str = "a bearer token is required: Authorization: Bearer ..";
 
 /// The key manager API on the API port, where every caller shows a certificate.
 #[derive(Debug, Clone, Default)]
@@ -53,8 +56,30 @@ pub enum KeyManagerProof {
         /// The token.
         token: Option<TokenHash>,
     },
-    /// The token. For a listener whose client certificate is optional; one that is shown only names the caller.
+    /// The token, or what the policy asks for. For a listener whose client certificate is optional; without a policy one
+    /// that is shown only names the caller.
     Token(TokenHash),
+    /// What the policy asks for: a token of the cluster, an access token, a certificate. For a listener whose client
+    /// certificate is optional; without a policy, an administrator's certificate.
+    Policy,
+}
+
+impl KeyManagerProof {
+    const fn token(&self) -> Option<&TokenHash> {
+        match self {
+            Self::AdminCertificate { token } => token.as_ref(),
+            Self::Token(token) => Some(token),
+            Self::Policy => None,
+        }
+    }
+
+    /// Whether the handshake of the door requires a certificate.
+    pub(crate) const fn requires_certificate(&self) -> bool {
+        match self {
+            Self::AdminCertificate { .. } => true,
+            Self::Token(_) | Self::Policy => false,
+        }
+    }
 }
 
 /// Whether and how the API is entered through one port.
@@ -99,44 +124,45 @@ impl FromRequestParts<Arc<Shared>> for Manager {
         let Entrance::Open { proof, admitted, refused } = &shared.entrance else {
             return Err(ApiError::NotOffered(DISABLED));
         };
-        let Some(peer) = parts.extensions.get::<Peer>() else {
-            return Err(ApiError::Forbidden("the caller is not known".to_owned()));
-        };
-        let (actor, address) = (Actor::peer(peer), peer.addr.ip().to_string());
-        let proven = prove(parts, peer, proof, shared);
+        let address = parts.extensions.get::<Peer>().map(|peer| peer.addr.ip().to_string()).unwrap_or_default();
+        let proven = prove(parts, proof, shared).await;
         let taken = match &proven {
-            Ok(()) => admitted.take(named(peer).unwrap_or(&address), Instant::now()),
+            Ok(caller) if caller.is_named() => admitted.take(&caller.name(), Instant::now()),
+            Ok(_) => admitted.take(&address, Instant::now()),
             Err(_) => refused.take(&address, Instant::now()),
         };
-        let refused = match (taken, proven) {
-            (Ok(()), Ok(())) => return Ok(Self { actor }),
-            (Ok(()), Err(error)) => error,
-            (Err(seconds), Ok(()) | Err(_)) => ApiError::TooMany { seconds },
+        let (actor, error) = match (taken, proven) {
+            (Ok(()), Ok(caller)) => return Ok(Self { actor: caller.actor() }),
+            (Ok(()), Err(unproven)) => unproven,
+            (Err(seconds), Ok(caller)) => (caller.actor(), ApiError::TooMany { seconds, used_up: UsedUp::KeyManager }),
+            (Err(seconds), Err((actor, _))) => (actor, ApiError::TooMany { seconds, used_up: UsedUp::KeyManager }),
         };
-        let reason = &format!("{} {}: {}", parts.method, parts.uri.path(), refused.sentence());
-        let event = audit::Event::new(&actor, audit::Operation::KeyManagerAccess, audit::Outcome::Refused, reason);
-        shared.app.audit.record_within(Flood::Credentials, &event);
-        Err(refused)
+        tell(parts, shared, &actor, audit::Operation::KeyManagerAccess, &error);
+        Err(error)
     }
 }
 
-fn prove(parts: &Parts, peer: &Peer, proof: &KeyManagerProof, shared: &Shared) -> Result<(), ApiError> {
-    let token = match proof {
-        KeyManagerProof::AdminCertificate { token } => {
-            if !is_admin(&shared.app, peer) {
-                return Err(ApiError::Forbidden(NO_ADMIN.to_owned()));
-            }
-            token.as_ref()
+/// The caller, if it may; else who it seems to be, and why not.
+async fn prove(parts: &Parts, proof: &KeyManagerProof, shared: &Shared) -> Result<Caller, (Actor, ApiError)> {
+    let unknown = |error| (stranger(parts, shared.door), error);
+    let operation = operation(parts).map_err(unknown)?;
+    let caller = known(parts, shared, Some(operation), proof.token()).await.map_err(unknown)?;
+    let has_policy = shared.app.cluster.read(|state| state.policy().is_some());
+    let wants_token = || Err(ApiError::Unauthorized(NO_TOKEN.to_owned()));
+    let permitted = match proof {
+        // The token file is this node's own grant, with a policy and without.
+        KeyManagerProof::Token(_) if caller.has_node_token() => Ok(()),
+        KeyManagerProof::Token(_) if !has_policy => wants_token(),
+        KeyManagerProof::AdminCertificate { .. } | KeyManagerProof::Token(_) | KeyManagerProof::Policy => {
+            confirmed(shared, &caller, operation).await.map(drop)
         }
-        KeyManagerProof::Token(token) => Some(token),
     };
-    match token.map(|token| shown(&parts.headers, token)) {
-        None | Some(Shown::Right) => Ok(()),
-        Some(Shown::Nothing) => Err(unauthorized("a bearer token is required: Authorization: Bearer ..")),
-        Some(Shown::Wrong) => Err(unauthorized("this is not the token of this node")),
+    let on_top = match proof {
+        KeyManagerProof::AdminCertificate { token: Some(_) } if !caller.has_node_token() => wants_token(),
+        KeyManagerProof::AdminCertificate { .. } | KeyManagerProof::Token(_) | KeyManagerProof::Policy => Ok(()),
+    };
+    match permitted.and(on_top) {
+        Ok(()) => Ok(caller),
+        Err(error) => Err((caller.actor(), error)),
     }
-}
-
-fn unauthorized(why: &str) -> ApiError {
-    ApiError::Unauthorized(why.to_owned())
 }

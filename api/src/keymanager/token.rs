@@ -1,10 +1,8 @@
 //! The bearer token of the key manager API: only its hash is kept, and comparing takes the same time for any guess.
 //!
-//! In: the text of the operator's token file; `Authorization` headers. Out: whether they agree. Deliberately absent:
-//! reading the file (`node`), and the token itself after [`TokenHash::of`].
+//! In: the text of the operator's token file; what a request shows. Out: whether they agree. Deliberately absent:
+//! reading the file (`node`), headers (`admission`), and the token itself after [`TokenHash::of`].
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use subtle::ConstantTimeEq as _;
@@ -63,7 +61,7 @@ impl TokenHash {
     }
 
     /// Whether this is the token. Hashes of equal length are compared, without an early end.
-    fn agrees(&self, guess: &[u8]) -> bool {
+    pub(crate) fn agrees(&self, guess: &[u8]) -> bool {
         let guess: [u8; 32] = Sha256::digest(guess).into();
         self.0.ct_eq(&guess).into()
     }
@@ -75,28 +73,6 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// What a request shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
-    /// No bearer token, or several headers, of which one could hide behind the other.
-    Nothing,
-    /// A token, but not the one.
-    Wrong,
-    /// The token.
-    Right,
-}
-
-/// Looks for the token in `Authorization: Bearer ..` (RFC 6750, 2.1; the scheme's case does not matter).
-pub(super) fn shown(headers: &HeaderMap, token: &TokenHash) -> Shown {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return Shown::Nothing };
-    let Some((scheme, guess)) = value.as_bytes().split_first_chunk::<7>() else { return Shown::Nothing };
-    if !scheme.eq_ignore_ascii_case(b"bearer ") {
-        return Shown::Nothing;
-    }
-    if token.agrees(guess.trim_ascii()) { Shown::Right } else { Shown::Wrong }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -104,24 +80,14 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-    fn look(values: &[&str]) -> Shown {
-        let headers = values.iter().map(|value| (AUTHORIZATION, value.parse().unwrap())).collect();
-        shown(&headers, &TokenHash::of(&format!("  {TOKEN}\r\n")).unwrap())
-    }
-
     #[test]
     fn only_the_whole_token_is_right() {
-        let bearer = |token: &str| format!("Bearer {token}");
-        for right in [bearer(TOKEN), format!("bearer {TOKEN}"), format!("BEARER  {TOKEN} ")] {
-            assert_eq!(look(&[&right]), Shown::Right, "{right}");
-        }
-        for wrong in [bearer(&TOKEN[1..]), bearer(&TOKEN.to_uppercase()), bearer(&format!("{TOKEN}0")), bearer("")] {
-            assert_eq!(look(&[&wrong]), Shown::Wrong, "{wrong}");
-        }
-        let nothing: [&[&str]; 5] =
-            [&[], &[""], &[TOKEN], &["Basic dXNlcjpwYXNz"], &[&bearer(TOKEN), "Bearer something else"]];
-        for values in nothing {
-            assert_eq!(look(values), Shown::Nothing, "{values:?}");
+        let hash = TokenHash::of(&format!("  {TOKEN}\r\n")).unwrap();
+        assert!(hash.agrees(TOKEN.as_bytes()));
+        for wrong in
+            [TOKEN[1..].to_owned(), TOKEN.to_uppercase(), format!("{TOKEN}0"), format!(" {TOKEN}"), String::new()]
+        {
+            assert!(!hash.agrees(wrong.as_bytes()), "{wrong}");
         }
     }
 

@@ -22,6 +22,7 @@ use http::{HeaderMap, Method, Request, header};
 use http_body_util::BodyExt as _;
 use pki::Pki;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,7 +84,20 @@ impl Answer {
 pub struct Ask {
     request: http::request::Builder,
     body: Body,
-    peer: Option<&'static str>,
+    certificate: Option<PeerCertificate>,
+    addr: SocketAddr,
+}
+
+/// A certificate with a common name and nothing else.
+pub fn certificate(name: &str) -> PeerCertificate {
+    PeerCertificate {
+        common_name: Some(name.to_owned()),
+        dns_names: Vec::new(),
+        uris: Vec::new(),
+        fingerprint_sha256: [7; 32],
+        not_after_unix: i64::MAX,
+        from_admin_ca: false,
+    }
 }
 
 pub fn get(path: &str) -> Ask {
@@ -99,7 +113,12 @@ pub fn ask(method: Method, path: &str) -> Ask {
     parts.path_and_query = Some(path.parse().unwrap());
     let uri = http::Uri::from_parts(parts).unwrap();
     let request = Request::builder().method(method).uri(uri);
-    Ask { request, body: Body::empty(), peer: Some("client") }
+    Ask {
+        request,
+        body: Body::empty(),
+        certificate: Some(certificate("client")),
+        addr: "127.0.0.1:5555".parse().unwrap(),
+    }
 }
 
 impl Ask {
@@ -118,13 +137,28 @@ impl Ask {
     }
 
     /// The common name of the client's certificate.
-    pub fn by(mut self, name: &'static str) -> Self {
-        self.peer = Some(name);
+    pub fn by(self, name: &str) -> Self {
+        self.with_certificate(certificate(name))
+    }
+
+    pub fn with_certificate(mut self, certificate: PeerCertificate) -> Self {
+        self.certificate = Some(certificate);
         self
     }
 
     pub fn without_certificate(mut self) -> Self {
-        self.peer = None;
+        self.certificate = None;
+        self
+    }
+
+    /// The address of the caller.
+    pub fn from(mut self, address: &str) -> Self {
+        self.addr = SocketAddr::new(address.parse().unwrap(), 5555);
+        self
+    }
+
+    pub fn raw_header(mut self, name: header::HeaderName, value: &[u8]) -> Self {
+        self.request = self.request.header(name, http::HeaderValue::from_bytes(value).unwrap());
         self
     }
 
@@ -140,17 +174,7 @@ impl Ask {
         if !self.request.headers_ref().unwrap().contains_key(header::HOST) {
             self.request = self.request.header(header::HOST, "localhost:9000");
         }
-        let certificate = self.peer.map(|name| {
-            Arc::new(PeerCertificate {
-                common_name: Some(name.to_owned()),
-                dns_names: Vec::new(),
-                uris: Vec::new(),
-                fingerprint_sha256: [7; 32],
-                not_after_unix: i64::MAX,
-                from_admin_ca: false,
-            })
-        });
-        let peer = Peer { addr: "127.0.0.1:5555".parse().unwrap(), certificate };
+        let peer = Peer { addr: self.addr, certificate: self.certificate.map(Arc::new) };
         let request = self.request.extension(peer).body(self.body).unwrap();
         let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -244,6 +268,9 @@ impl Site {
             follower_requests: FollowerRequests::Auto,
             admins: vec!["admin".to_owned()],
             clients: ClientPolicy::Named(vec!["client".to_owned()]),
+            admin_ca_required: false,
+            admin_on_api: true,
+            oauth: None,
             limits: Limits::default(),
             keymanager: None,
             audit: Auditor::to_log_only(),

@@ -90,6 +90,9 @@ pub(super) fn app(
         },
         admins,
         clients: if clients == ["*"] { ClientPolicy::AnyAccepted } else { ClientPolicy::Named(clients) },
+        admin_ca_required: false,
+        admin_on_api: true,
+        oauth: None,
         limits: Limits { sign_requests_max, ..Limits::default() },
     })
 }

@@ -1,0 +1,107 @@
+//! What each endpoint is in the words of a policy: one table, which a test compares with the router's routes.
+//!
+//! In: the method and the path of a route. Out: what the caller needs. A route that does not stand here serves nobody
+//! who must be permitted: the proofs that its handler asks for are refused with 500. Deliberately absent: who has what.
+
+use consigner_rules::policy::{AdminVerb, KeyManagerVerb, Operation};
+use http::Method;
+
+/// What the caller of an endpoint needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// No permission: to have come through the door is enough.
+    Nothing,
+    /// To sign anything: which type and with which key is judged when the request is understood.
+    Signing,
+    /// This operation.
+    Operation(Operation),
+}
+
+impl Needs {
+    /// What the policy is asked before the request is read; `None` for nothing.
+    pub(crate) const fn operation(self) -> Option<Operation> {
+        match self {
+            Self::Nothing => None,
+            // It comes with any signing operation, and whoever has none has it not.
+            Self::Signing => Some(Operation::ListKeys),
+            Self::Operation(operation) => Some(operation),
+        }
+    }
+}
+
+/// One route.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Endpoint {
+    /// `HEAD` goes with `GET`.
+    pub(super) method: &'static str,
+    /// As the router has it.
+    pub(super) path: &'static str,
+    pub(super) needs: Needs,
+}
+
+/// What the caller of this route needs; `None` if the table does not know it.
+pub(crate) fn needs(method: &Method, path: &str) -> Option<Needs> {
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    ENDPOINTS.iter().find(|known| known.path == path && known.method == method).map(|known| known.needs)
+}
+
+/// All of them, the most frequent first.
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    post("/api/v1/eth2/sign/{identifier}", Needs::Signing),
+    get("/api/v1/eth2/publicKeys", LIST_KEYS),
+    get("/api/v1/eth2/highWatermark", LIST_KEYS),
+    get("/upcheck", Needs::Nothing),
+    get("/healthcheck", Needs::Nothing),
+    get("/leader", Needs::Nothing),
+    get("/ready", Needs::Nothing),
+    // What a validator client may know: how the last reading of the key sources went.
+    get("/reload", LIST_KEYS),
+    post("/reload", admin(AdminVerb::Reload)),
+    get("/eth/v1/keystores", keymanager(KeyManagerVerb::List)),
+    post("/eth/v1/keystores", keymanager(KeyManagerVerb::Import)),
+    delete("/eth/v1/keystores", keymanager(KeyManagerVerb::Delete)),
+    get("/eth/v1/remotekeys", keymanager(KeyManagerVerb::List)),
+    post("/eth/v1/remotekeys", keymanager(KeyManagerVerb::Import)),
+    delete("/eth/v1/remotekeys", keymanager(KeyManagerVerb::Delete)),
+    get("/admin/v1/cluster/status", admin(AdminVerb::Status)),
+    post("/admin/v1/cluster/init", admin(AdminVerb::Cluster)),
+    get("/admin/v1/history/export", admin(AdminVerb::HistoryExport)),
+    post("/admin/v1/history/import", admin(AdminVerb::HistoryImport)),
+    get("/admin/v1/keys", admin(AdminVerb::KeysList)),
+    post("/admin/v1/keys/import", admin(AdminVerb::KeysImport)),
+    post("/admin/v1/keys/delete", admin(AdminVerb::KeysDelete)),
+    post("/admin/v1/keys/rewrap", admin(AdminVerb::KeysRewrap)),
+    // Of use to a rewrap alone, and it names master keys.
+    get("/admin/v1/keys/data-keys", admin(AdminVerb::KeysRewrap)),
+    post("/admin/v1/keys/data-keys", admin(AdminVerb::KeysRewrap)),
+    post("/admin/v1/keys/data-keys/remove", admin(AdminVerb::KeysRewrap)),
+    get("/admin/v1/policy", admin(AdminVerb::PolicyRead)),
+    post("/admin/v1/policy/check", admin(AdminVerb::PolicyRead)),
+    post("/admin/v1/policy/apply", admin(AdminVerb::PolicyWrite)),
+    get("/admin/v1/policy/tokens", admin(AdminVerb::Tokens)),
+    post("/admin/v1/policy/tokens", admin(AdminVerb::Tokens)),
+    post("/admin/v1/policy/tokens/revoke", admin(AdminVerb::Tokens)),
+    get("/admin/v1/audit/anchors", admin(AdminVerb::Audit)),
+];
+
+const LIST_KEYS: Needs = Needs::Operation(Operation::ListKeys);
+
+const fn get(path: &'static str, needs: Needs) -> Endpoint {
+    Endpoint { method: "GET", path, needs }
+}
+
+const fn post(path: &'static str, needs: Needs) -> Endpoint {
+    Endpoint { method: "POST", path, needs }
+}
+
+const fn delete(path: &'static str, needs: Needs) -> Endpoint {
+    Endpoint { method: "DELETE", path, needs }
+}
+
+const fn admin(verb: AdminVerb) -> Needs {
+    Needs::Operation(Operation::Admin(verb))
+}
+
+const fn keymanager(verb: KeyManagerVerb) -> Needs {
+    Needs::Operation(Operation::KeyManager(verb))
+}
