@@ -1,10 +1,11 @@
-//! Makes log, state, snapshots and outbox durable.
+//! Makes log, state, snapshots, outbox and audit log durable.
 //!
-//! In: opaque bytes with positions (log entries, votes, state writes, snapshots). Out: the same bytes after any crash,
-//! or a refusal that says why. Nothing is reported as done before it would survive a power cut.
+//! In: opaque bytes with positions (log entries, votes, state writes, snapshots), audit entries. Out: the same bytes
+//! after any crash, or a refusal that says why. Nothing is reported as done before it would survive a power cut.
 //! Deliberately absent: what the bytes mean (`rules`), who orders them (`raft`), and every attempt to go on after the
 //! first failed write or fsync: the log poisons itself and tells the node to stop.
 
+pub mod audit;
 pub mod disk;
 pub mod identity;
 pub mod log;
@@ -12,6 +13,7 @@ pub mod snapshot;
 pub mod start;
 pub mod state;
 
+pub use audit::{AuditEntry, AuditError, AuditHead, AuditLog, AuditOptions, AuditStats};
 pub use disk::{Disk, DiskFile, RealDisk, SimDisk};
 pub use identity::{DataDir, DataDirError, NodeIdentity, PastMarker};
 pub use log::{Done, FatalHook, LogPosition, Wal, WalError, WalOptions, WalStats};

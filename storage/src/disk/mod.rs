@@ -23,6 +23,8 @@ pub enum OpenMode {
     ReadWrite,
     /// The file is created; what stood there before is dropped.
     Replace,
+    /// The same, with these permission bits whatever the process's umask says.
+    ReplaceWith(u32),
 }
 
 /// A file system, as small as this crate needs it.

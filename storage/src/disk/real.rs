@@ -3,9 +3,9 @@
 //! In and out as [`Disk`]. Deliberately absent: buffering and retries. `EINTR` is handled by the standard library; any
 //! other error is the caller's to stop on.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -24,8 +24,14 @@ impl Disk for RealDisk {
             OpenMode::Read => options.read(true),
             OpenMode::ReadWrite => options.read(true).write(true),
             OpenMode::Replace => options.read(true).write(true).create(true).truncate(true),
+            OpenMode::ReplaceWith(bits) => options.read(true).write(true).create(true).truncate(true).mode(bits),
         };
-        Ok(Box::new(RealFile(options.open(path)?)))
+        let file = options.open(path)?;
+        if let OpenMode::ReplaceWith(bits) = mode {
+            // Neither the umask nor a file that stood there decides.
+            file.set_permissions(Permissions::from_mode(bits))?;
+        }
+        Ok(Box::new(RealFile(file)))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {

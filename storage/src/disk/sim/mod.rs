@@ -153,14 +153,14 @@ impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
         let mut world = self.world();
         let inode = match (mode, world.file(path)) {
-            (OpenMode::Replace, Err(error)) if error.kind() == ErrorKind::NotFound => {
+            (OpenMode::Replace | OpenMode::ReplaceWith(_), Err(error)) if error.kind() == ErrorKind::NotFound => {
                 world.step(None)?;
                 world.inodes.push(Inode::default());
                 let inode = world.inodes.len() - 1;
                 world.change_name(NameOp::Set(path.to_path_buf(), Node::File(inode)));
                 inode
             }
-            (OpenMode::Replace, Ok(inode)) => {
+            (OpenMode::Replace | OpenMode::ReplaceWith(_), Ok(inode)) => {
                 world.step(None)?;
                 let file = world.inode(inode)?;
                 file.current.clear();
