@@ -8,6 +8,7 @@
 use crate::admission::{Asked, BodyError, HostProblem};
 use crate::audit::AuditError;
 use crate::json::Json;
+use crate::limits::UsedUp;
 use axum::response::{IntoResponse, Response};
 pub(crate) use consigner_gate::with_causes;
 use consigner_keys::SignError;
@@ -36,6 +37,8 @@ pub(crate) enum ApiError {
     TooMany {
         /// When to come again.
         seconds: u64,
+        /// What the caller used up.
+        used_up: UsedUp,
     },
     /// There is no such endpoint.
     NoSuchPath,
@@ -140,7 +143,7 @@ impl ApiError {
             Self::Unavailable(text) => error(format!("{text}; try again")),
             Self::Unauthorized(text) | Self::Forbidden(text) => error(text.as_str()),
             Self::NotOffered(text) => error(*text),
-            Self::TooMany { seconds } => error(format!("too many calls; come again in {seconds} s")),
+            Self::TooMany { seconds, used_up } => error(format!("{}; come again in {seconds} s", used_up.sentence())),
             Self::NoSuchPath => error("no such path"),
             Self::UnknownKey(key) => error(format!("no key {key} in this cluster")),
             Self::MethodNotAllowed => error("method not allowed on this path; see the Allow header"),
@@ -172,7 +175,7 @@ impl IntoResponse for ApiError {
             tracing::error!(error = ?self, "the leader's advertised API URL is not usable");
             return Self::Internal.into_response();
         }
-        let retry_after = if let Self::TooMany { seconds } = &self {
+        let retry_after = if let Self::TooMany { seconds, .. } = &self {
             Some(HeaderValue::from(*seconds))
         } else {
             (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS)

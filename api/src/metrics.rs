@@ -6,6 +6,7 @@
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::limits::UsedUp;
 
 use consigner_rules::{SigningType, Violation};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -21,6 +22,7 @@ const SIGN_REQUESTS: &str = "consigner_sign_requests_total";
 const SIGN_DURATION: &str = "consigner_sign_duration_seconds";
 const REFUSALS: &str = "consigner_refusals_total";
 const SHED: &str = "consigner_requests_shed_total";
+const LIMITED: &str = "consigner_requests_limited_total";
 const AUDITED: &str = "consigner_audit_events_total";
 const AUDIT_NOT_KEPT: &str = "consigner_audit_not_kept_total";
 
@@ -36,6 +38,7 @@ pub fn describe() {
     describe_histogram!(SIGN_DURATION, Unit::Seconds, "Time from the request head to the answer, by type");
     describe_counter!(REFUSALS, "Sign requests refused for ever, by reason");
     describe_counter!(SHED, "Requests answered 503 at once because a limit was reached, by limit");
+    describe_counter!(LIMITED, "Requests answered 429, by what was used up");
     describe_counter!(AUDITED, "Changes, decisions and refused attempts told to the audit, by operation and outcome");
     describe_counter!(AUDIT_NOT_KEPT, "Lines about changes that are not known to be on the audit's disk");
 }
@@ -54,6 +57,11 @@ pub(crate) fn audited(operation: &'static str, outcome: &'static str) {
 /// A line about a change is not known to be on disk.
 pub(crate) fn audit_not_kept() {
     counter!(AUDIT_NOT_KEPT).increment(1);
+}
+
+/// Somebody asked too often.
+pub(crate) fn limited(used_up: UsedUp) {
+    counter!(LIMITED, "used_up" => used_up.name()).increment(1);
 }
 
 /// A limit was reached.

@@ -17,7 +17,6 @@ use crate::app::App;
 use crate::audit::{Actor, Proof};
 use crate::error::{ApiError, with_causes};
 use crate::keymanager::TokenHash;
-use consigner_gate::oauth::JwtError;
 use consigner_gate::{Peer, PeerCertificate};
 use consigner_rules::State;
 use consigner_rules::policy::{self, CertificateNames, Claims, TokenRecord};

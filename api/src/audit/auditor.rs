@@ -83,6 +83,12 @@ impl Auditor {
         self.0.note(event);
     }
 
+    /// [`Self::record`] without the line in the process' log, for what has one there already.
+    pub(crate) fn record_quietly(&self, event: &Event<'_>) {
+        metrics::audited(event.operation.name(), event.outcome.name());
+        self.0.sink.note(AuditLine::of(event));
+    }
+
     /// Tells of something that a stranger can cause at will: counted always, told within a budget.
     pub fn record_within(&self, flood: Flood, event: &Event<'_>) {
         if flood::may_write(&self.0, flood) {

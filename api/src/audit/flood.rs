@@ -15,7 +15,7 @@ const LINES_BURST: u32 = 100;
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long after the first line that was left out their number is told.
-const REPORT_AFTER: Duration = Duration::from_secs(10);
+const REPORT_AFTER: Duration = Duration::from_secs(5);
 
 /// The kinds of such lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +30,13 @@ pub enum Flood {
     Denied,
     /// Calls beyond a rate, or during a back-off.
     TooMany,
+    /// Signatures that could not be made.
+    Failed,
 }
 
 /// The kinds, in the order of [`Floods`].
-const KINDS: [Flood; 5] = [Flood::Connections, Flood::Hosts, Flood::Credentials, Flood::Denied, Flood::TooMany];
+const KINDS: [Flood; 6] =
+    [Flood::Connections, Flood::Hosts, Flood::Credentials, Flood::Denied, Flood::TooMany, Flood::Failed];
 
 impl Flood {
     const fn what(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Flood {
             Self::Credentials => "refused credentials",
             Self::Denied => "denied calls",
             Self::TooMany => "calls beyond a rate",
+            Self::Failed => "signatures that could not be made",
         }
     }
 }

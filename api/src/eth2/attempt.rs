@@ -1,13 +1,18 @@
-//! What is counted and logged about one sign request, so that the handler can stay its three lines.
+//! What is counted, logged and told to the audit about one sign request, so that the handler can stay its few lines.
+//!
+//! The audit hears of every signature that is more than a duty (blocks, exits, deposits, registrations) and of one in N
+//! of the others; of everything that slashing protection refused, with the conflicting record; of what the policy denied,
+//! and of the failure of what is more than a duty, within a budget. Nothing here waits for the audit's disk.
 //!
 //! Log levels: WARN for what slashing protection refused (with the conflicting record, which the violation names), INFO
 //! for what could not be done (both within a budget: a client can cause them at will), DEBUG for the daily round.
 //! Never: bodies, roots of refused messages, signatures.
 
 use crate::admission::Client;
+use crate::app::Shared;
+use crate::audit::{Actor, Event, Flood, Operation, Outcome};
 use crate::error::ApiError;
 use crate::metrics;
-use crate::quiet::Lines;
 use consigner_rules::{PublicKey, SignRequest, SigningType};
 use std::time::Instant;
 
@@ -15,7 +20,7 @@ use std::time::Instant;
 pub(super) struct Attempt<'a> {
     client: &'a Client,
     key: PublicKey,
-    lines: &'a Lines,
+    shared: &'a Shared,
     started: Instant,
     signing_type: Option<SigningType>,
     permitted: Option<Instant>,
@@ -23,9 +28,9 @@ pub(super) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn begin(client: &'a Client, key: PublicKey, lines: &'a Lines) -> Self {
+    pub(super) fn begin(client: &'a Client, key: PublicKey, shared: &'a Shared) -> Self {
         let started = Instant::now();
-        Self { client, key, lines, started, signing_type: None, permitted: None, is_answered: false }
+        Self { client, key, shared, started, signing_type: None, permitted: None, is_answered: false }
     }
 
     /// The body was understood.
@@ -46,13 +51,44 @@ impl<'a> Attempt<'a> {
         }
         metrics::sign_answered(self.signing_type, error, self.started.elapsed());
         self.log(error);
+        self.tell(error);
+    }
+
+    /// Tells the audit.
+    fn tell(&self, error: Option<&ApiError>) {
+        let audit = &self.shared.app.audit;
+        let is_more = self.signing_type.is_some_and(is_more_than_a_duty);
+        match error {
+            None if is_more || audit.is_sampled() => audit.record(&self.event(&self.actor(), Outcome::Done, "signed")),
+            None => {}
+            // The log has a line of its own, within a budget.
+            Some(refused @ (ApiError::Refused(_) | ApiError::OtherChain { .. })) => {
+                audit.record_quietly(&self.event(&self.actor(), Outcome::Refused, &refused.sentence()));
+            }
+            Some(denied @ (ApiError::Forbidden(_) | ApiError::Unauthorized(_))) => {
+                audit.record_within(Flood::Denied, &self.event(&self.actor(), Outcome::Refused, &denied.sentence()));
+            }
+            Some(ApiError::SeeLeader { .. }) => {}
+            Some(failed) if is_more => {
+                audit.record_within(Flood::Failed, &self.event(&self.actor(), Outcome::Failed, &failed.sentence()));
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn actor(&self) -> Actor {
+        Actor { identity: self.client.name.clone(), ..self.client.caller.actor() }
+    }
+
+    const fn event<'e>(&'e self, actor: &'e Actor, outcome: Outcome, reason: &'e str) -> Event<'e> {
+        Event::new(actor, Operation::Sign(self.signing_type), outcome, reason).about(Some(&self.key))
     }
 
     fn log(&self, error: Option<&ApiError>) {
         let may_write = match error {
             None | Some(ApiError::SeeLeader { .. }) => true,
-            Some(ApiError::Refused(_) | ApiError::OtherChain { .. }) => self.lines.slashing.may_write(),
-            Some(_) => self.lines.not_signed.may_write(),
+            Some(ApiError::Refused(_) | ApiError::OtherChain { .. }) => self.shared.lines.slashing.may_write(),
+            Some(_) => self.shared.lines.not_signed.may_write(),
         };
         if !may_write {
             return;
@@ -74,6 +110,31 @@ impl<'a> Attempt<'a> {
                 tracing::info!(%key, kind, %peer, client, outcome = other.outcome(), error = ?other, "not signed");
             }
         }
+    }
+}
+
+/// What is worth a line each time: a signature that proposes, leaves, or moves value. Duties come by the thousand.
+const fn is_more_than_a_duty(signing_type: SigningType) -> bool {
+    match signing_type {
+        SigningType::Block
+        | SigningType::BlockV2
+        | SigningType::VoluntaryExit
+        | SigningType::Deposit
+        | SigningType::ValidatorRegistration => true,
+        SigningType::Attestation
+        | SigningType::AggregationSlot
+        | SigningType::AggregateAndProof
+        | SigningType::AggregateAndProofV2
+        | SigningType::RandaoReveal
+        | SigningType::SyncCommitteeMessage
+        | SigningType::SyncCommitteeSelectionProof
+        | SigningType::SyncCommitteeContributionAndProof
+        | SigningType::ExecutionPayloadBid
+        | SigningType::ExecutionPayloadEnvelope
+        | SigningType::PayloadAttestationMessage
+        | SigningType::ProposerPreferences
+        | SigningType::BuilderRequestAuth
+        | SigningType::InclusionList => false,
     }
 }
 

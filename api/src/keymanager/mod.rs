@@ -14,7 +14,6 @@ mod keystores_delete;
 mod keystores_import;
 mod keystores_list;
 pub(crate) mod pubkeys;
-mod rate;
 mod remotekeys;
 mod token;
 
@@ -25,7 +24,6 @@ pub(crate) use keystores_list::get as keystores_list;
 pub(crate) use remotekeys::{delete as remotekeys_delete, get as remotekeys_list, post as remotekeys_import};
 
 pub use entrance::{KeyManagerDoor, KeyManagerPolicy, KeyManagerProof};
-pub use rate::RateLimit;
 pub use token::{TOKEN_BYTES_MAX, TOKEN_CHARS_MIN, TokenError, TokenHash};
 
 use crate::admission::BodyRules;

@@ -1,8 +1,8 @@
-//! How often one caller of the key manager API may call.
+//! How often one caller may call.
 //!
-//! In: who calls, and when. Out: leave, or after how many seconds to come again. One token bucket per caller: a
-//! certificate's name, else an address. Deliberately absent: who the caller is, and whether it may call at all. That no
-//! token is guessed is due to its length ([`super::TOKEN_CHARS_MIN`]); the bucket bounds what attempts cost.
+//! In: who calls, and when. Out: leave, or after how many seconds to come again. One token bucket per caller: the name of
+//! a client, of a certificate or of a token, else an address. Deliberately absent: who the caller is, and whether it may
+//! call at all. That no token is guessed is due to its length; the bucket bounds what calls cost.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -38,16 +38,17 @@ pub(crate) struct Buckets {
     callers: Mutex<HashMap<String, Bucket>>,
 }
 
+/// What one caller has left.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
+    limit: RateLimit,
     calls: f64,
     filled: Instant,
 }
 
 impl Buckets {
+    /// `limit` is for callers of whom nothing else is said.
     pub(crate) fn new(limit: RateLimit) -> Self {
-        // A bucket that holds nothing, or never fills, would refuse everybody for ever.
-        let limit = RateLimit { burst: limit.burst.max(1), per_second: limit.per_second.max(1) };
         Self { limit, callers: Mutex::default() }
     }
 
@@ -56,28 +57,60 @@ impl Buckets {
     /// # Errors
     /// Whole seconds after which there is one again, at least 1.
     pub(crate) fn take(&self, caller: &str, now: Instant) -> Result<(), u64> {
+        self.take_within(caller, self.limit, now)
+    }
+
+    /// [`Self::take`] for a caller with a limit of its own, which may be another one than at its last call.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn take_within(&self, caller: &str, limit: RateLimit, now: Instant) -> Result<(), u64> {
+        let limit = limit.sensible();
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if !callers.contains_key(caller) && callers.len() >= CALLERS_MAX {
-            callers.retain(|_, bucket| self.filled(bucket, now).calls < f64::from(self.limit.burst));
+            callers.retain(|_, bucket| !bucket.filled(bucket.limit, now).is_full());
         }
         let known = callers.contains_key(caller) || callers.len() < CALLERS_MAX;
         let name = if known { caller } else { SHARED };
-        let full = Bucket { calls: f64::from(self.limit.burst), filled: now };
-        let bucket = callers.entry(name.to_owned()).or_insert(full);
-        *bucket = self.filled(bucket, now);
-        if bucket.calls < 1.0 {
-            let seconds = (1.0 - bucket.calls) / f64::from(self.limit.per_second);
+        if let Some(bucket) = callers.get_mut(name) {
+            *bucket = bucket.filled(limit, now);
+            return bucket.take();
+        }
+        callers.entry(name.to_owned()).or_insert(Bucket::full(limit, now)).take()
+    }
+}
+
+impl Bucket {
+    fn full(limit: RateLimit, now: Instant) -> Self {
+        Self { limit, calls: f64::from(limit.burst), filled: now }
+    }
+
+    fn is_full(&self) -> bool {
+        self.calls >= f64::from(self.limit.burst)
+    }
+
+    /// As it is now, under this limit from now on.
+    fn filled(&self, limit: RateLimit, now: Instant) -> Self {
+        let since = now.saturating_duration_since(self.filled).as_secs_f64();
+        let calls = f64::from(self.limit.per_second).mul_add(since, self.calls).min(f64::from(limit.burst));
+        Self { limit, calls, filled: now }
+    }
+
+    fn take(&mut self) -> Result<(), u64> {
+        if self.calls < 1.0 {
+            let seconds = (1.0 - self.calls) / f64::from(self.limit.per_second);
             // At most one call is missing, so this is a small number.
             return Err((seconds.ceil() as u64).max(1));
         }
-        bucket.calls -= 1.0;
+        self.calls -= 1.0;
         Ok(())
     }
+}
 
-    fn filled(&self, bucket: &Bucket, now: Instant) -> Bucket {
-        let since = now.saturating_duration_since(bucket.filled).as_secs_f64();
-        let calls = f64::from(self.limit.per_second).mul_add(since, bucket.calls).min(f64::from(self.limit.burst));
-        Bucket { calls, filled: now }
+impl RateLimit {
+    /// A bucket that holds nothing, or never fills, would refuse everybody for ever.
+    fn sensible(self) -> Self {
+        Self { burst: self.burst.max(1), per_second: self.per_second.max(1) }
     }
 }
 
@@ -127,5 +160,28 @@ mod tests {
         let (buckets, start) = (Buckets::new(RateLimit { burst: 0, per_second: 0 }), Instant::now());
         assert_eq!(buckets.take("alice", start), Ok(()));
         assert_eq!(buckets.take("alice", start + Duration::from_secs(2)), Ok(()));
+    }
+
+    #[test]
+    fn a_caller_with_a_limit_of_its_own_keeps_what_it_has_left_when_that_changes() {
+        let (buckets, start) = (Buckets::new(RateLimit { burst: 1, per_second: 1 }), Instant::now());
+        let taken = |burst, per_second, after| {
+            buckets.take_within("alice", RateLimit { burst, per_second }, start + Duration::from_secs(after))
+        };
+        for _ in 0..10 {
+            assert_eq!(taken(10, 5, 0), Ok(()));
+        }
+        assert_eq!(taken(10, 5, 0), Err(1));
+        assert_eq!(taken(100, 50, 0), Err(1), "a greater limit fills from now on");
+        for _ in 0..50 {
+            assert_eq!(taken(100, 50, 1), Ok(()));
+        }
+        assert_eq!(taken(100, 50, 1), Err(1));
+        for _ in 0..2 {
+            assert_eq!(taken(2, 1, 60), Ok(()), "a smaller one holds at once");
+        }
+        assert_eq!(taken(2, 1, 60), Err(1));
+        assert_eq!(buckets.take("bob", start), Ok(()));
+        assert_eq!(buckets.take("bob", start), Err(1));
     }
 }
