@@ -5,6 +5,7 @@
 
 use sha2::{Digest as _, Sha256};
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 use subtle::ConstantTimeEq as _;
 
 /// Shortest token that is taken, in characters. The specification of the API asks for 256 random bits; 32 characters of
@@ -14,9 +15,9 @@ pub const TOKEN_CHARS_MIN: usize = 32;
 /// Longest token that is taken, in bytes: a header of that size is still cheap to hash.
 pub const TOKEN_BYTES_MAX: usize = 4096;
 
-/// SHA-256 over the token.
+/// SHA-256 over the token. Clones share it: [`TokenHash::replace`] counts for all of them.
 #[derive(Clone)]
-pub struct TokenHash([u8; 32]);
+pub struct TokenHash(Arc<RwLock<[u8; 32]>>);
 
 /// Why a text is no token. Never holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -57,13 +58,23 @@ impl TokenHash {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::TooLong { bytes: token.len() });
         }
-        Ok(Self(Sha256::digest(token.as_bytes()).into()))
+        Ok(Self(Arc::new(RwLock::new(Sha256::digest(token.as_bytes()).into()))))
+    }
+
+    /// From now on the other token counts, and this one no more.
+    pub fn replace(&self, other: &Self) {
+        let hash = other.hash();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = hash;
+    }
+
+    fn hash(&self) -> [u8; 32] {
+        *self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this is the token. Hashes of equal length are compared, without an early end.
     pub(crate) fn agrees(&self, guess: &[u8]) -> bool {
         let guess: [u8; 32] = Sha256::digest(guess).into();
-        self.0.ct_eq(&guess).into()
+        self.hash().ct_eq(&guess).into()
     }
 }
 
@@ -102,5 +113,13 @@ mod tests {
         }
         let shown = format!("{:?} {}", TokenHash::of(TOKEN).unwrap(), TokenError::TooShort { chars: 3 });
         assert!(!shown.contains(TOKEN), "{shown}");
+    }
+
+    #[test]
+    fn a_token_that_was_replaced_counts_no_more_for_nobody() {
+        let (token, other) = (TokenHash::of(TOKEN).unwrap(), TokenHash::of(&TOKEN.replace('0', "1")).unwrap());
+        let shared = token.clone();
+        token.replace(&other);
+        assert!(!shared.agrees(TOKEN.as_bytes()) && shared.agrees(TOKEN.replace('0', "1").as_bytes()));
     }
 }
