@@ -43,12 +43,26 @@ impl Cli {
     pub async fn run(&self, arguments: &[&str], more: &[&str]) -> std::io::Result<Ended> {
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--dir").arg(&self.dir).args(more);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let output = tokio::time::timeout(DEADLINE, command.output()).await??;
-        Ok(Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        ended(command).await
     }
+
+    /// Runs `consigner ARGUMENTS`, without a cluster.
+    ///
+    /// # Errors
+    /// As [`Cli::run`].
+    pub async fn plainly(&self, arguments: &[&str]) -> std::io::Result<Ended> {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments);
+        ended(command).await
+    }
+}
+
+async fn ended(mut command: Command) -> std::io::Result<Ended> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let output = tokio::time::timeout(DEADLINE, command.output()).await??;
+    Ok(Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }

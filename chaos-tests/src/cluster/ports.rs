@@ -1,6 +1,6 @@
 //! Free ports for one cluster, and one cluster at a time.
 //!
-//! In: nothing. Out: a base port whose `base..base+22` a cluster of three can take; a turn. Test binaries of several
+//! In: nothing. Out: a base port whose `base..base+25` a cluster of three can take; a turn. Test binaries of several
 //! checkouts may run on one machine, hence the lock file in the system's directory for temporary files.
 
 use crate::rng::Rng;
@@ -18,8 +18,9 @@ const STEP: u16 = 30;
 /// How many bases there are.
 const BASES: u16 = 400;
 
-/// Offsets that a cluster of three listens on: API, peers and metrics of each node.
-const OFFSETS: [u16; 9] = [0, 1, 2, 10, 11, 12, 20, 21, 22];
+/// Offsets that a cluster of three listens on: API, peers and metrics of each node, and three more where a test gives its
+/// nodes listeners of their own.
+const OFFSETS: [u16; 18] = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24, 25];
 
 /// All scenarios of another run, twice over.
 const TURN_DEADLINE: Duration = Duration::from_secs(1200);

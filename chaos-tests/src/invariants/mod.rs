@@ -10,8 +10,10 @@
 //! | [`s6`] | after an acknowledged deletion no signature; the returned history covers all that left |
 //! | [`imported`] | nothing at or below an imported history is signed |
 //! | [`s8`] | equal applied index, equal digest |
+//! | [`s9`] | after an acknowledged revocation no signature for that client; before it, no refusal |
 //! | [`l1`] | with a quorum healed, signing resumes |
 //!
+//! [`s9`] judges the history of one client and is asked by the tests of the perimeter; the others judge whole runs.
 //! Each check also complains when it was given nothing to check: a silent checker proves nothing; only S6 and `imported`
 //! have nothing to say of a run without deletions and imports. Each is shown by its own tests to catch a history that
 //! violates it.
@@ -27,6 +29,7 @@ pub mod s3;
 pub mod s4;
 pub mod s6;
 pub mod s8;
+pub mod s9;
 
 use crate::oracle::Evidence;
 use serde::Serialize;

@@ -38,7 +38,7 @@ pub fn check(evidence: &Evidence) -> Vec<Violation> {
 fn of_deletion(evidence: &Evidence, deletion: &Deletion, promise: &Promise) -> Vec<Violation> {
     let end = deletion.ends_at(&evidence.imports).unwrap_or(Duration::MAX);
     let of_key = || evidence.genuine().filter(|one| one.validator == deletion.validator && one.at < end);
-    let mut violations: Vec<Violation> = late(evidence, promise, of_key())
+    let mut violations: Vec<Violation> = late(&evidence.faults, promise.at, of_key())
         .into_iter()
         .map(|release| {
             let what = "a signature of a deleted key was released";
@@ -56,10 +56,14 @@ fn of_deletion(evidence: &Evidence, deletion: &Deletion, promise: &Promise) -> V
     violations
 }
 
-/// Signatures that came after the promise and that no freeze explains.
-fn late<'e>(evidence: &Evidence, promise: &Promise, of_key: impl Iterator<Item = &'e Release>) -> Vec<&'e Release> {
-    let mut late: Vec<&Release> = of_key.filter(|release| release.at > promise.at).collect();
-    for fault in evidence.faults.iter().filter(|fault| fault.name == FREEZE && spans(fault, promise.at)) {
+/// Signatures that came after a promise and that no freeze explains.
+pub(super) fn late<'e>(
+    faults: &[Fault],
+    promised_at: Duration,
+    of_key: impl Iterator<Item = &'e Release>,
+) -> Vec<&'e Release> {
+    let mut late: Vec<&Release> = of_key.filter(|release| release.at > promised_at).collect();
+    for fault in faults.iter().filter(|fault| fault.name == FREEZE && spans(fault, promised_at)) {
         let mut excused = available_parallelism().map_or(1, NonZero::get);
         late.retain(|release| {
             let may_be = fault.nodes.contains(&release.node) && release.sent_at <= fault.at && excused > 0;

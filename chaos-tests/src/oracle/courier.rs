@@ -8,7 +8,7 @@ use super::message::Message;
 use crate::cluster::Manifest;
 use bytes::Bytes;
 use consigner_gate::tls::{ALPN_API, client_config};
-use consigner_gate::{ClientError, HttpsClient, Response, TlsError, with_causes};
+use consigner_gate::{ClientError, ClientTls, HttpsClient, Response, TlsError, with_causes};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderValue, Method};
 use std::sync::Arc;
@@ -85,6 +85,15 @@ impl Courier {
     pub fn with_bearer(mut self, token: &str) -> Self {
         self.bearer = HeaderValue::from_str(&format!("Bearer {token}")).ok();
         self
+    }
+
+    /// Signs with another certificate from now on.
+    ///
+    /// # Errors
+    /// Files that cannot be used.
+    pub fn signing_as(mut self, files: &ClientTls) -> Result<Self, TlsError> {
+        self.signer = HttpsClient::new(client_config(files, ALPN_API)?, IDLE_PER_NODE);
+        Ok(self)
     }
 
     /// The nodes.

@@ -3,6 +3,7 @@
 //! In: who calls, from where, with which `Host`, what for. Out: what came. Deliberately absent: redirects, retries,
 //! connections that are kept.
 
+use super::outside::Tool;
 use super::relay::{Relay, Route};
 use bytes::Bytes;
 use consigner_gate::tls::{ALPN_API, ClientConfig, client_config};
@@ -10,6 +11,7 @@ use consigner_gate::{ClientTls, HttpsClient, TlsError, with_causes};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,8 +70,12 @@ impl Caller {
 
     /// Calls; on a connection that nothing else uses.
     pub async fn call(&self, door: SocketAddr, call: &Call) -> Came {
-        let client = HttpsClient::new(self.tls.clone(), 0);
-        self.call_with(&client, door, call).await
+        self.sent("https", door, call).await
+    }
+
+    /// Calls a door that speaks plain HTTP.
+    pub async fn call_plainly(&self, door: SocketAddr, call: &Call) -> Came {
+        self.sent("http", door, call).await
     }
 
     /// A client that keeps connections.
@@ -78,7 +84,7 @@ impl Caller {
         HttpsClient::new(self.tls.clone(), connections)
     }
 
-    async fn call_with(&self, client: &HttpsClient, door: SocketAddr, call: &Call) -> Came {
+    async fn sent(&self, scheme: &str, door: SocketAddr, call: &Call) -> Came {
         let relay = match call.route(door) {
             None => None,
             Some(route) => match Relay::start(route).await {
@@ -87,8 +93,8 @@ impl Caller {
             },
         };
         let address = relay.as_ref().map_or(door, Relay::address);
-        let url = format!("https://{address}{}", call.path);
-        let headers = call.headers(door);
+        let url = format!("{scheme}://{address}{}", call.path);
+        let (client, headers) = (self.keeping(0), call.headers(door));
         let response = client.request(call.method.clone(), &url, &headers, call.body.clone(), CALL_DEADLINE).await;
         match response {
             Ok(response) => Came::Answer { status: response.status.as_u16(), body: response.body },
@@ -121,6 +127,29 @@ impl Call {
     pub fn new(method: Method, path: &str, body: Bytes) -> Self {
         let (host, from, on_behalf_of, authorization, agent) = (None, None, None, None, None);
         Self { method, path: path.to_owned(), body, host, from, on_behalf_of, authorization, agent }
+    }
+
+    /// Calls without any certificate, which our own client cannot: by curl.
+    pub async fn by_curl(&self, curl: &Tool, door: SocketAddr, ca: &Path) -> Came {
+        let url = format!("https://{door}{}", self.path);
+        let ca = ca.to_string_lossy();
+        let mut arguments = vec!["-sS", "--max-time", "60", "-w", "\n%{http_code}", "--cacert", &ca];
+        arguments.extend(["-X", self.method.as_str(), "-H", "Content-Type: application/json", "--data-binary", "@-"]);
+        arguments.extend(["-H", "Accept: application/json"]);
+        let authorization = self.authorization.as_ref().map(|text| format!("Authorization: {text}"));
+        if let Some(header) = &authorization {
+            arguments.extend(["-H", header]);
+        }
+        arguments.push(&url);
+        let said = match curl.run(&arguments, &String::from_utf8_lossy(&self.body)).await {
+            Ok(said) => said,
+            Err(error) => return Came::Nothing(error.to_string()),
+        };
+        let answer = said.text.rsplit_once('\n').and_then(|(body, status)| Some((body, status.parse().ok()?)));
+        match (said.code, answer) {
+            (Some(0), Some((body, status))) => Came::Answer { status, body: body.to_owned().into() },
+            _ => Came::Nothing(said.text),
+        }
     }
 
     /// A connection from elsewhere needs somebody who makes it.

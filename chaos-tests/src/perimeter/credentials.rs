@@ -14,6 +14,8 @@
 //! ```
 
 use super::pki::{Authority, Leaf, PkiError, Subject};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use consigner_gate::ClientTls;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -157,6 +159,12 @@ pub fn lay(dir: &Path, files: &[(String, String)]) -> Result<(), CredentialsErro
 pub fn pair(stem: &str, leaf: Leaf) -> [(String, String); 2] {
     // The key first: whoever reads in between sees a pair that does not fit, and keeps the old one.
     [(format!("{stem}-key.pem"), leaf.key), (format!("{stem}.pem"), leaf.cert)]
+}
+
+/// The value of `Authorization` for a name and a password.
+#[must_use]
+pub fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
 }
 
 fn replace(path: &Path, content: &str) -> io::Result<()> {

@@ -6,10 +6,13 @@
 
 pub mod caller;
 pub mod credentials;
+pub mod jwt;
+pub mod outside;
 pub mod pki;
 pub mod relay;
 
 pub use caller::{Call, Caller, Came};
 pub use credentials::{Credentials, Identity};
+pub use outside::{Said, Tool};
 pub use pki::{Authority, Leaf, PkiError, Subject};
 pub use relay::Relay;

@@ -1,0 +1,156 @@
+//! S9 in the middle of the fire: a client is taken out of the policy while it asks all nodes for signatures.
+//!
+//! On a runtime of one thread, so that "after the acknowledgement" means something (`oracle::custody`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "common/policy.rs"]
+mod policy;
+#[path = "common/world.rs"]
+mod world;
+
+use consigner_chaos::faults::until_restarted;
+use consigner_chaos::invariants::s6::FREEZE;
+use consigner_chaos::invariants::s9::{self, Revocation};
+use consigner_chaos::oracle::{Courier, Fault};
+use consigner_chaos::perimeter::Subject;
+use consigner_chaos::storm::rush::{CALM, everything};
+use consigner_chaos::storm::{Rush, Steady};
+use policy::{apply, everybody};
+use rustix::process::Signal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use world::{NODES, World, key, until, until_signed};
+
+/// Every certificate of the CA may ask, as far as the node's configuration goes: the policy decides.
+const OVERLAY: &str = "api: {clients: ['*'], tls: API_TLS}\npeer: {tls: PEER_TLS}\n";
+
+/// Clients of the one that leaves, over all nodes.
+const CLIENTS: usize = 24;
+
+/// Answers of each node before something is held to be so.
+const ANSWERS_MIN: usize = 20;
+
+/// Requests that a node has to sign at once when it is frozen: far more than it has threads.
+const BURST: usize = 100;
+
+/// How long a node serves that hears of no leader (docs/DESIGN.md, 4a; the default of `raft.lease`).
+const LEASE: Duration = Duration::from_millis(750);
+
+/// Those who leave, and the frozen node meanwhile.
+const LEAVERS: [(&str, Frozen); 3] = [("vc-1", Frozen::Nobody), ("vc-2", Frozen::Follower), ("vc-3", Frozen::Leader)];
+
+/// Who does not answer while the policy changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Frozen {
+    Nobody,
+    Follower,
+    Leader,
+}
+
+#[tokio::test]
+async fn after_an_acknowledged_revocation_no_node_signs_for_the_client() {
+    let world = World::start(OVERLAY, 5).await;
+    let mut inside = vec!["vc-stays", "vc-1", "vc-2", "vc-3"];
+    apply(&world, world.api(1), &everybody(&inside)).await;
+    let stays = world.identity("stays", &Subject::client("vc-stays"));
+    for ((name, frozen), number) in LEAVERS.into_iter().zip(0..) {
+        let leaver = Leaver::new(&world, name, number);
+        // Beside a frozen node others fail for reasons of their own.
+        let epoch = world.chain.modern_epoch() + number * 100_000;
+        let staying = [key(3), key(4)];
+        let others = (frozen == Frozen::Nobody)
+            .then(|| Steady::start(&world.courier_of(&stays.files), &world.chain, &staying, &NODES, epoch));
+        inside.retain(|other| *other != name);
+        leaver.leaves(&inside, frozen).await;
+        if let Some(others) = others {
+            until_signed(&others, ANSWERS_MIN).await;
+            let (signed, failed) = others.stop().await;
+            assert_eq!(failed, Vec::<String>::new(), "others were refused, beside {signed} signatures");
+        }
+    }
+}
+
+/// A client that will be taken out.
+struct Leaver<'w> {
+    world: &'w World,
+    courier: Arc<Courier>,
+    /// Of its own validator.
+    number: u64,
+}
+
+impl<'w> Leaver<'w> {
+    fn new(world: &'w World, name: &str, number: u64) -> Self {
+        let files = world.identity(name, &Subject::client(name)).files;
+        Self { world, courier: world.courier_of(&files), number }
+    }
+
+    async fn leaves(&self, inside: &[&str], frozen: Frozen) {
+        let (chain, seed) = (&self.world.chain, u64::from(std::process::id()));
+        let everything = everything(chain, key(self.number), chain.modern_epoch() + 10, seed).unwrap();
+        let mut rush = Rush::start(&self.courier, &everything, CLIENTS, CALM);
+        self.until_answered(&NODES, self.now(), 200).await;
+        let freeze = self.freeze(frozen, &mut rush).await;
+        let asked = NODES.into_iter().find(|node| freeze.as_ref().is_none_or(|fault| !fault.nodes.contains(node)));
+        let (sent_at, began) = (self.now(), Instant::now());
+        apply(self.world, self.world.api(asked.unwrap()), &everybody(inside)).await;
+        let revocation = Revocation { sent_at, at: self.courier.history().acknowledged().await };
+        // The frozen node gave no answer, so its lease was waited for: whatever else this took, it took that long.
+        assert!(
+            freeze.is_none() || began.elapsed() >= LEASE,
+            "a frozen node was not waited for: {:?}",
+            began.elapsed()
+        );
+        let faults: Vec<Fault> = match freeze {
+            None => Vec::new(),
+            Some(freeze) => vec![self.thaw(freeze).await],
+        };
+        self.until_answered(&NODES, self.now(), 403).await;
+        rush.stop().await;
+        let violations = s9::check(&NODES, &self.courier.history().exchanges(), &revocation, &faults);
+        let shown: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        assert!(shown.is_empty(), "{frozen:?} frozen: {}\n{}", shown.join("\n"), self.world.cluster.log_tails());
+    }
+
+    /// Stops a node in the middle of signing.
+    async fn freeze(&self, frozen: Frozen, rush: &mut Rush) -> Option<Fault> {
+        let leader = self.world.leader().await;
+        let victim = match frozen {
+            Frozen::Nobody => return None,
+            Frozen::Follower => NODES.into_iter().find(|node| *node != leader).unwrap(),
+            Frozen::Leader => leader,
+        };
+        rush.burst(victim, BURST);
+        self.until_answered(&[victim], self.now(), 200).await;
+        rush.burst(victim, BURST);
+        tokio::task::yield_now().await;
+        let pid = self.world.cluster.pid(victim).unwrap();
+        self.world.cluster.signal(pid, Signal::STOP).unwrap();
+        let at = self.now();
+        Some(Fault { name: FREEZE, nodes: vec![victim], pids: vec![pid], at, quorum_at: at, healed_at: None })
+    }
+
+    async fn thaw(&self, freeze: Fault) -> Fault {
+        let others: Vec<u64> = NODES.into_iter().filter(|node| !freeze.nodes.contains(node)).collect();
+        self.until_answered(&others, self.now(), 403).await;
+        for pid in &freeze.pids {
+            self.world.cluster.signal(*pid, Signal::CONT).unwrap();
+        }
+        until_restarted(&self.world.cluster, &self.world.courier(), &[]).await.unwrap();
+        Fault { healed_at: Some(self.now()), ..freeze }
+    }
+
+    /// Waits until each of these nodes has answered so, often enough.
+    async fn until_answered(&self, nodes: &[u64], since: Duration, status: u16) {
+        for node in nodes {
+            let enough = async || {
+                let answers = self.courier.history().answers_of(*node, &key(self.number), since);
+                answers.iter().filter(|one| one.status() == Some(status)).count() >= ANSWERS_MIN
+            };
+            until(&format!("answers {status} of node {node}"), enough).await;
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.courier.history().clock().now()
+    }
+}
