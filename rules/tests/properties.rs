@@ -9,10 +9,11 @@
 mod slashing_common;
 
 use consigner_rules::command::{
-    ClusterIdentity, DataKey, HighWatermark, HistoryImport, ImportedAttestation, ImportedBlock, KeyDeletion,
-    ResealedKey,
+    AuditAnchor, ClusterIdentity, DataKey, HighWatermark, HistoryImport, ImportedAttestation, ImportedBlock,
+    KeyDeletion, ResealedKey,
 };
 use consigner_rules::interchange::{Interchange, SignedAttestation, SignedBlock};
+use consigner_rules::policy::{Grant, KeyScope, Policy, Role, TokenRecord};
 use consigner_rules::primitives::ClusterId;
 use consigner_rules::slashing::History;
 use consigner_rules::state::{Cluster, State};
@@ -93,6 +94,38 @@ fn commands() -> impl Strategy<Value = Command> {
             .prop_map(|(public_key, deletions_seen)| Command::DeleteKey { public_key, deletions_seen }),
         4 => vec(resealed, 0..4).prop_map(Command::Reseal),
         2 => (1_u8..4).prop_map(|number| Command::RemoveDataKey([number; 16])),
+        3 => access(),
+    ]
+}
+
+/// Commands about who may ask; versions as they are in the first steps of a cluster.
+fn access() -> impl Strategy<Value = Command> {
+    let role = || Role { keys: Some(KeyScope::All), operations: [Grant::Duties].into(), fee_recipients: None };
+    let policies = vec(prop::sample::select(vec!["a", "b", "c"]), 0..3).prop_map(move |names| Policy {
+        roles: names.into_iter().map(|name| (name.to_owned(), role())).collect(),
+        ..Policy::default()
+    });
+    let tokens =
+        (1_u8..4, prop::sample::select(vec!["a", "b", "c"]), 1_u8..3).prop_map(|(id, role, hash)| TokenRecord {
+            id: [id; 8],
+            name: format!("token-{id}"),
+            hash: [hash; 32],
+            roles: [role.to_owned()].into(),
+            created_ms: 1,
+            expires_ms: None,
+        });
+    let anchors = (1_u64..3, 1_u8..3, 0_u64..6, 1_u8..3).prop_map(|(node, key, sequence, hash)| AuditAnchor {
+        node,
+        public_key: [key; 32],
+        sequence,
+        hash: [hash; 32],
+    });
+    prop_oneof![
+        2 => (policies, 1_u64..5)
+            .prop_map(|(policy, replaces)| Command::SetPolicy { policy: Box::new(policy), replaces }),
+        3 => (tokens, 1_u64..5).prop_map(|(token, policy_version)| Command::AddToken { token, policy_version }),
+        1 => (1_u8..4).prop_map(|id| Command::RevokeToken { id: [id; 8] }),
+        1 => anchors.prop_map(Command::AnchorAudit),
     ]
 }
 
@@ -157,6 +190,14 @@ fn busy_cluster(batches: &[CommandBatch]) -> Checked {
     cluster
 }
 
+/// A cluster with a policy and tokens, to which the random commands about them apply more often.
+fn governed_cluster(commands: Vec<Vec<Command>>) {
+    let mut cluster = Checked::initialised(root(9));
+    for commands in commands {
+        cluster.apply(&batch(commands));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
@@ -167,6 +208,29 @@ proptest! {
         let mut empty = Checked::default();
         for batch in &batches {
             empty.apply(batch);
+        }
+    }
+
+    #[test]
+    fn rights_come_and_go_with_a_version(commands in vec(vec(access(), 1..6), 1..12)) {
+        governed_cluster(commands);
+    }
+
+    /// Policy is admission: two clusters of which one has policies reach the same verdicts on what is not stale.
+    #[test]
+    fn no_policy_changes_a_verdict(steps in steps(), rights in vec(access(), 24)) {
+        let mut plain = Checked::initialised(root(9));
+        let mut governed = Checked::initialised(root(9));
+        plain.import_key(key(1));
+        governed.import_key(key(1));
+        for (step, right) in steps.into_iter().zip(rights) {
+            governed.one(right);
+            let Step::Sign(message) = step else { continue };
+            let intent = intent(key(1), message.duty(), message.root().unwrap());
+            let expected = plain.one(Command::Sign(intent.clone()));
+            let policy_version = governed.state.cluster().policy_version;
+            let found = governed.one(Command::Sign(consigner_rules::SignIntent { policy_version, ..intent }));
+            prop_assert_eq!(found, expected);
         }
     }
 
@@ -282,11 +346,16 @@ proptest! {
         let _ = codec::decode::<History>(&bytes);
         let _ = codec::decode::<Cluster>(&bytes);
         let _ = codec::decode::<Outcome>(&bytes);
+        let _ = codec::decode::<Policy>(&bytes);
         let _ = Interchange::parse(&bytes);
-        for kind in [b'c', b'd', b'h', b'k', b'x'] {
+        for kind in [b'a', b'c', b'd', b'h', b'k', b'p', b't', b'x'] {
             let mut name = vec![kind];
             name.extend_from_slice(bytes.get(..48).unwrap_or(&bytes));
             let _ = State::from_records([(name, &bytes)]);
+            for length in [0, 8, 32] {
+                let name = [&[kind], bytes.get(..length).unwrap_or(&bytes)].concat();
+                let _ = State::from_records([(name, &bytes)]);
+            }
         }
     }
 

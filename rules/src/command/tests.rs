@@ -73,3 +73,52 @@ fn the_commands_about_keys_are_pinned() {
         assert_eq!(codec::decode::<Command>(&hex::decode(expected).unwrap()).unwrap(), command);
     }
 }
+
+/// Format 1 lies on disks: see `format_1_is_pinned`.
+#[test]
+fn the_commands_about_access_are_pinned() {
+    let text = r#"{version: 1, hosts: [a], addresses: {sign: ["::1"]}, future-slots: 64, roles: {r: {keys: all, operations: [duties]}},
+        clients: [{name: c, certificate: {common-name: n}, roles: [r], rate: {per-second: 1}}]}"#;
+    let policy = Box::new(Policy::parse(text).unwrap());
+    let texts = |names: [&str; 3]| names.map(hex::encode);
+    let [set, add, revoke] = texts(["SetPolicy", "AddToken", "RevokeToken"]);
+    let [anchor, all, duties] = texts(["AnchorAudit", "All", "duties"]);
+    let token = TokenRecord {
+        id: [1; 8],
+        name: "t".to_owned(),
+        hash: [2; 32],
+        roles: ["r".to_owned()].into(),
+        created_ms: 3,
+        expires_ms: Some(4),
+    };
+    let (id, hash, other) = ("01".repeat(8), "02".repeat(32), "05".repeat(32));
+    let cases = [
+        (
+            Command::SetPolicy { policy, replaces: 7 },
+            format!(
+                "0181a9{set}929691a1619491a33a3a31c0c0c0408081a17293a3{all}91a6{duties}c09195a16394a16ec0c0c0c091a1729201\
+                 0107"
+            ),
+        ),
+        (Command::AddToken { token, policy_version: 7 }, format!("0181a8{add}9296c408{id}a174c420{hash}91a172030407")),
+        (Command::RevokeToken { id: [1; 8] }, format!("0181ab{revoke}91c408{id}")),
+        (
+            Command::AnchorAudit(AuditAnchor { node: 1, public_key: [2; 32], sequence: 3, hash: [5; 32] }),
+            format!("0181ab{anchor}9401c420{hash}03c420{other}"),
+        ),
+    ];
+    for (command, expected) in cases {
+        assert_eq!(hex::encode(codec::encode(&command)), expected);
+        assert_eq!(codec::decode::<Command>(&hex::decode(expected).unwrap()).unwrap(), command);
+    }
+}
+
+#[test]
+fn the_longest_policy_fits_into_one_command() {
+    let keys: Vec<String> = (0..1_700_u32).map(|number| format!("0x{number:096x}")).collect();
+    let text = format!("version: 1\ntags: {{t: [{}]}}", keys.join(","));
+    let policy = Box::new(Policy::parse(&text).unwrap());
+    let command = Command::SetPolicy { policy, replaces: u64::MAX };
+    assert!(codec::encode(&command).len() <= COMMAND_BYTES_MAX / 2, "keys are half as long there");
+    assert!(crate::policy::POLICY_BYTES_MAX + 1_024 <= COMMAND_BYTES_MAX);
+}

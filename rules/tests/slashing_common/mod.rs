@@ -110,12 +110,16 @@ impl Checked {
         assert_eq!(loaded.cluster(), self.state.cluster());
         assert!(loaded.validators().eq(self.state.validators()));
         assert!(loaded.data_keys().eq(self.state.data_keys()));
+        assert_eq!((loaded.policy(), loaded.policy_since()), (self.state.policy(), self.state.policy_since()));
+        assert!(loaded.tokens().eq(self.state.tokens()));
+        assert!(loaded.audit_anchors().eq(self.state.audit_anchors()));
     }
 }
 
 /// S3: no command lowers or forgets a watermark or takes the policy back.
 fn assert_watermarks_kept(before: &State, after: &State) {
     assert!(after.cluster().policy_version >= before.cluster().policy_version);
+    assert_rights_kept(before, after);
     assert!(before.identity().is_none() || before.identity() == after.identity());
     for (public_key, old) in before.validators() {
         let new = after.validator(public_key).cloned().unwrap_or_default();
@@ -126,6 +130,19 @@ fn assert_watermarks_kept(before: &State, after: &State) {
             let new = new.history.attestation.expect("an attestation mark never vanishes");
             assert!(new.max_source >= old.max_source && new.max_target >= old.max_target);
         }
+    }
+}
+
+/// Whoever loses a right loses it under a new policy version, so that nobody is admitted by the old one; and no audit
+/// log goes back.
+fn assert_rights_kept(before: &State, after: &State) {
+    let revoked = before.tokens().any(|token| after.token(&token.id) != Some(token));
+    if before.policy() != after.policy() || revoked {
+        assert!(after.cluster().policy_version > before.cluster().policy_version);
+    }
+    for old in before.audit_anchors() {
+        let new = after.audit_anchors().find(|new| new.public_key == old.public_key).expect("an anchor never vanishes");
+        assert!(new == old || (new.node == old.node && new.sequence > old.sequence));
     }
 }
 
@@ -169,7 +186,7 @@ fn assert_keys_follow(before: &State, batch: &CommandBatch, applied: &Applied, a
 
 /// S8: the same batch on a clone, and the same commands one by one, give the same answers and the same state.
 fn assert_same_on_another_node(before: State, batch_applied: &CommandBatch, applied: &Applied, after: &State) {
-    let mut other = before.clone();
+    let (mut other, before_all) = (before.clone(), before.clone());
     assert_eq!(&other.apply(batch_applied), applied);
     assert_eq!(other.digest(), after.digest());
 
@@ -178,11 +195,13 @@ fn assert_same_on_another_node(before: State, batch_applied: &CommandBatch, appl
     let mut changes: Vec<Change> = Vec::new();
     let mut records = BTreeMap::new();
     let mut touched = TouchedKeys::default();
+    let mut admission_changed = false;
     for command in &batch_applied.commands {
         let mut step = single.apply(&batch(vec![command.clone()]));
         outcomes.append(&mut step.outcomes);
         changes.append(&mut step.changes);
         records.extend(step.records.into_iter().map(|record| (record.key, record.value)));
+        admission_changed |= step.admission_changed;
         touched.keys.append(&mut step.touched.keys);
         touched.data_keys.append(&mut step.touched.data_keys);
     }
@@ -190,6 +209,9 @@ fn assert_same_on_another_node(before: State, batch_applied: &CommandBatch, appl
     assert_eq!(changes, applied.changes);
     assert!(records.into_iter().eq(applied.records.iter().map(|record| (record.key.clone(), record.value.clone()))));
     assert_eq!(touched, applied.touched);
+    assert_eq!(admission_changed, applied.admission_changed);
+    let version = |state: &State| (state.cluster().policy_version, state.tokens().cloned().collect::<Vec<_>>());
+    assert!(applied.admission_changed || version(&before_all) == version(after), "whoever admits is told");
     assert_eq!(single.digest(), after.digest());
     assert!(single.records().eq(after.records()));
 }

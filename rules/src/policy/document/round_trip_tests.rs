@@ -120,8 +120,8 @@ proptest! {
     #[test]
     fn what_is_written_is_read_back(policy in policies(), other in policies()) {
         let text = policy.to_yaml();
-        prop_assert_eq!(Policy::parse(&text).as_ref(), Ok(&policy), "{}", text);
-        prop_assert_eq!(codec::decode::<Policy>(&codec::encode(&policy)).ok().as_ref(), Some(&policy));
+        prop_assert_eq!(Policy::parse(&text), Ok(policy.clone()), "{}", text);
+        prop_assert_eq!(codec::decode::<Policy>(&codec::encode(&policy)).ok(), Some(policy.clone()));
         prop_assert!(diff(Some(&policy), &policy).is_empty());
         let changes = diff(Some(&other), &policy);
         prop_assert_eq!(changes.is_empty(), other == policy, "{:?}", changes);
@@ -146,7 +146,7 @@ proptest! {
         let end = text[place..].char_indices().nth(1).map_or(text.len(), |(width, _)| place + width);
         text.replace_range(place..end, &with);
         if let Ok(policy) = Policy::parse(&text) {
-            prop_assert_eq!(Policy::parse(&policy.to_yaml()).as_ref(), Ok(&policy), "{}", text);
+            prop_assert_eq!(Policy::parse(&policy.to_yaml()), Ok(policy), "{}", text);
         }
     }
 
