@@ -6,9 +6,10 @@ use super::keys;
 use super::sealer::LocalSecret;
 use super::tls::PASSWORD_FILE;
 use super::vault::{VaultAccess, VaultAuth};
-use super::{Config, KeysFrom, OwnDoor};
+use super::{Config, OwnDoor};
 use crate::files::{PrivateFileError, open_private};
 use crate::report::one_line;
+use consigner_gate::oauth::KeySet;
 use consigner_keys::source::Passwords;
 use std::fs::File;
 use std::path::Path;
@@ -61,8 +62,8 @@ impl Config {
             named.extend(tls(section, own.collect()));
         }
         match self.oauth.as_ref().map(|oauth| &oauth.keys) {
-            Some(KeysFrom::File(file)) => named.push(readable("oauth.jwks-file", file)),
-            Some(KeysFrom::Url { ca, .. }) => named.extend(ca.as_ref().map(|file| readable("oauth.ca", file))),
+            Some(KeySet::File(file)) => named.push(readable("oauth.jwks-file", file)),
+            Some(KeySet::Url { ca, .. }) => named.extend(ca.as_ref().map(|file| readable("oauth.ca", file))),
             None => {}
         }
         named.extend(self.keys.import.raw_keys_file.as_deref().map(|file| readable("keys.import.raw-keys-file", file)));

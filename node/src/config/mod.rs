@@ -33,7 +33,7 @@ pub mod vault;
 pub use error::{ConfigError, Origin, Problem};
 pub use keymanager::KeyManagerConfig;
 pub use own_door::OwnDoor;
-pub use perimeter::{AuditConfig, BackOff, KeysFrom, LimitsConfig, OAuthConfig, Rate};
+pub use perimeter::{AuditConfig, BackOff, LimitsConfig, Rate};
 pub use sealer::SealerConfig;
 pub use settings::{FlagValue, Settings};
 pub use source::{DecryptConfig, SourceConfig};
@@ -41,6 +41,7 @@ pub use tls::{PeerTlsConfig, TlsConfig};
 
 use consigner_gate::HostAllowlist;
 use consigner_gate::door::{Balancers, IpAllowlist};
+use consigner_gate::oauth::OAuth;
 use consigner_raft::Timing;
 use consigner_rules::primitives::{ClusterId, Root};
 use std::net::SocketAddr;
@@ -75,7 +76,7 @@ pub struct Config {
     /// A listener where clients without a certificate sign with a token.
     pub token_door: Option<OwnDoor>,
     /// Whose access tokens count, if any.
-    pub oauth: Option<OAuthConfig>,
+    pub oauth: Option<OAuth>,
     /// How often who may ask.
     pub limits: LimitsConfig,
     /// What is recorded, if anything.

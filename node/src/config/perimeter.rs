@@ -2,6 +2,7 @@
 
 use super::resolve::Resolver;
 use super::values;
+use consigner_gate::oauth::{KeySet, OAuth, OAuthError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,37 +15,8 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// See `oauth.*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OAuthConfig {
-    /// What `iss` of a token must be.
-    pub issuer: String,
-    /// Of which `aud` must name one; not empty.
-    pub audiences: Vec<String>,
-    /// Where the issuer's keys come from.
-    pub keys: KeysFrom,
-    /// Between the clocks of issuer and node.
-    pub leeway: Duration,
-    /// Between two looks at the keys.
-    pub refresh: Duration,
-}
-
-/// Where an issuer's keys come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeysFrom {
-    /// A file.
-    File(PathBuf),
-    /// A server.
-    Url {
-        /// Of the key set.
-        url: String,
-        /// CAs of that server.
-        ca: Option<PathBuf>,
-    },
-}
-
 /// See `limits.*`; `None` is no limit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitsConfig {
     /// Of one identity, where the policy sets none.
     pub identity: Option<Rate>,
@@ -98,7 +70,7 @@ const ROTATE_BYTES_LEAST: u64 = 64 << 10;
 
 impl Resolver<'_> {
     /// `Some(None)` without an issuer.
-    pub(super) fn oauth(&mut self) -> Option<Option<OAuthConfig>> {
+    pub(super) fn oauth(&mut self) -> Option<Option<OAuth>> {
         let issuer = self.optional("oauth.issuer", values::text);
         let audiences = self.read("oauth.audience", values::texts);
         let (file, url) = (self.path("oauth.jwks-file"), self.optional("oauth.jwks-url", values::link));
@@ -116,13 +88,25 @@ impl Resolver<'_> {
         if audiences.as_ref().is_some_and(Vec::is_empty) {
             let what = "missing; without an audience a token for another service would count here, too";
             self.complain("oauth.audience", what.to_owned());
+            return None;
         }
         let keys = self.jwks(file, url, ca);
         let (issuer, audiences, keys, leeway, refresh) = (issuer?, audiences?, keys?, leeway?, refresh?);
-        Some(Some(OAuthConfig { issuer, audiences, keys, leeway, refresh }))
+        let oauth = OAuth { issuer, audiences, keys, leeway, refresh };
+        match oauth.check() {
+            Ok(()) => Some(Some(oauth)),
+            Err(OAuthError::Setting { setting, reason }) => {
+                self.complain(&format!("oauth.{setting}"), reason);
+                None
+            }
+            Err(error) => {
+                self.complain("oauth.issuer", error.to_string());
+                None
+            }
+        }
     }
 
-    fn jwks(&mut self, file: Option<PathBuf>, url: Option<String>, ca: Option<PathBuf>) -> Option<KeysFrom> {
+    fn jwks(&mut self, file: Option<PathBuf>, url: Option<String>, ca: Option<PathBuf>) -> Option<KeySet> {
         match (file, url) {
             (Some(_), Some(_)) => {
                 let what = "cannot be set together with oauth.jwks-file: the keys come from one place";
@@ -133,8 +117,8 @@ impl Resolver<'_> {
                 self.complain("oauth.ca", "set without oauth.jwks-url: a file is fetched from nowhere".to_owned());
                 None
             }
-            (Some(file), None) => Some(KeysFrom::File(file)),
-            (None, Some(url)) => Some(KeysFrom::Url { url, ca }),
+            (Some(file), None) => Some(KeySet::File(file)),
+            (None, Some(url)) => Some(KeySet::Url { url, ca }),
             (None, None) => {
                 if !self.is_set("oauth.jwks-url") {
                     let what = "missing; oauth.issuer is set, which needs its keys here or in oauth.jwks-file";

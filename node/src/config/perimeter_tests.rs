@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use super::tests::{MINIMAL, loaded};
-use super::{BackOff, Config, ConfigError, KeysFrom, Rate};
+use super::{BackOff, Config, ConfigError, Rate};
+use consigner_gate::oauth::KeySet;
 use std::time::Duration;
 
 fn with(lines: &str) -> Result<Config, ConfigError> {
@@ -15,7 +16,7 @@ fn by_default_validator_clients_are_not_limited_and_everything_is_recorded() {
     assert_eq!((config.limits.identity, config.limits.api, config.limits.token_door), (None, None, None));
     let narrow = Some(Rate { per_second: 50, burst: 500 });
     assert_eq!((config.limits.keymanager, config.limits.admin), (narrow, narrow));
-    let back_off = BackOff { free: 10, pause: Duration::from_secs(1), pause_max: Duration::from_secs(300) };
+    let back_off = BackOff { free: 5, pause: Duration::from_secs(1), pause_max: Duration::from_secs(60) };
     assert_eq!(config.limits.failed_credentials, Some(back_off));
     let audit = config.audit.unwrap();
     assert_eq!(audit.dir, config.node.data_dir.join("audit"));
@@ -39,12 +40,12 @@ fn limits_and_the_record_can_be_switched_off() {
 fn keys_of_access_tokens_come_from_a_file_or_a_server() {
     let file = with("oauth: {issuer: \"https://idp\", audience: [consigner], jwks-file: jwks.json}").unwrap();
     let oauth = file.oauth.unwrap();
-    assert!(matches!(&oauth.keys, KeysFrom::File(file) if file.ends_with("jwks.json")), "{oauth:?}");
+    assert!(matches!(&oauth.keys, KeySet::File(file) if file.ends_with("jwks.json")), "{oauth:?}");
     assert_eq!((oauth.leeway, oauth.refresh), (Duration::from_secs(30), Duration::from_secs(600)));
     for url in ["https://idp.example/realms/a/keys?x=1", "http://127.0.0.1:8080/keys", "https://idp.example"] {
         let lines = format!("oauth: {{issuer: i, audience: a, jwks-url: \"{url}\", ca: ca.pem, leeway: 5s}}");
         let oauth = with(&lines).unwrap().oauth.unwrap();
-        let KeysFrom::Url { url: seen, ca: Some(_) } = &oauth.keys else { panic!("{oauth:?}") };
+        let KeySet::Url { url: seen, ca: Some(_) } = &oauth.keys else { panic!("{oauth:?}") };
         assert_eq!((seen.as_str(), oauth.audiences.as_slice()), (url, ["a".to_owned()].as_slice()));
     }
 }
@@ -58,6 +59,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("oauth: {issuer: i, audience: a, jwks-file: f, ca: c}", "oauth.ca", "set without oauth.jwks-url"),
     ("oauth: {issuer: i, audience: a, jwks-url: \"http://idp/keys\"}", "oauth.jwks-url", "https://HOST[:PORT]/PATH"),
     ("oauth: {issuer: i, audience: a, jwks-url: \"https://idp/ke ys\"}", "oauth.jwks-url", "https://HOST[:PORT]/PATH"),
+    ("oauth: {issuer: i, audience: a, jwks-file: f, leeway: 10min}", "oauth.leeway", "more than 300s"),
+    ("oauth: {issuer: i, audience: a, jwks-file: f, refresh: 1s}", "oauth.refresh", "not between"),
     ("limits: {api: {per-second: many}}", "limits.api.per-second", "a whole number from 0 up"),
     ("limits: {api: {per-second: 5, burst: 0}}", "limits.api.burst", "a whole number from 1 up"),
     (

@@ -1,11 +1,14 @@
 //! The parts that exist before the cluster does, and what the cluster and the API are told about them.
 
-use super::sources::Sources;
-use super::{OnFatal, ServeError, key_feed, sealers, token};
-use crate::config::{ApiConfig, Config, FollowerRequests};
+use super::perimeter::Perimeter;
+use super::reload::{OnRequest, Reload};
+use super::token::TokenFile;
+use super::{OnFatal, ServeError, key_feed, sealers};
+use crate::config::{self, ApiConfig, Config, FollowerRequests, LimitsConfig, Rate};
 use consigner_api::audit::Auditor;
-use consigner_api::{App, ClientPolicy, KeyManagerPolicy, Limits, RateLimit, Reloader};
+use consigner_api::{App, BackOff, ClientPolicy, DoorRates, KeyManagerPolicy, Limits, RateLimit};
 use consigner_gate::ReloadableClientTls;
+use consigner_gate::oauth::TokenVerifier;
 use consigner_gate::tls::ALPN_PEER;
 use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions};
 use consigner_raft::{Cluster, ClusterOptions, Member};
@@ -23,6 +26,12 @@ pub(super) struct Parts {
     pub audit: Auditor,
     /// The identity towards the other nodes.
     pub peer_tls: Arc<ReloadableClientTls>,
+    /// From where the doors are reached.
+    pub perimeter: Arc<Perimeter>,
+    /// Of the key manager API.
+    pub token: Option<TokenFile>,
+    /// What verifies access tokens.
+    pub oauth: Option<Arc<TokenVerifier>>,
 }
 
 impl Parts {
@@ -34,12 +43,16 @@ impl Parts {
         let custody = Custody::new(keyring.clone(), sealers, config.cluster_id);
         let decrypt = &config.keys.decrypt;
         let decrypt = Arc::new(DecryptPool::new(decrypt.threads, decrypt.memory_max));
-        Ok(Self { keyring, custody, decrypt, audit: Auditor::to_log_only(), peer_tls })
+        let token = config.keymanager.as_ref().and_then(|keymanager| keymanager.token_file.as_deref());
+        let token = token.map(TokenFile::open).transpose()?;
+        let oauth = config.oauth.clone().map(TokenVerifier::new).transpose()?;
+        let (perimeter, audit) = (Perimeter::new(config), Auditor::to_log_only());
+        Ok(Self { keyring, custody, decrypt, audit, peer_tls, perimeter, token, oauth })
     }
 }
 
 pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal) -> ClusterOptions {
-    let (fed, settling) = (parts.custody.clone(), parts.custody.clone());
+    let (fed, settling, perimeter) = (parts.custody.clone(), parts.custody.clone(), parts.perimeter.clone());
     ClusterOptions {
         node_id: config.node.id,
         cluster_id: config.cluster_id,
@@ -57,7 +70,7 @@ pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal)
             let custody = settling.clone();
             Box::pin(async move { custody.settled().await })
         }),
-        on_policy: Arc::new(|_| {}),
+        on_policy: Arc::new(move |state| perimeter.follow(state)),
         on_fatal,
     }
 }
@@ -65,21 +78,20 @@ pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal)
 pub(super) fn app(
     config: &Config,
     parts: &Parts,
-    sources: &Arc<Sources>,
+    reload: &Arc<Reload>,
     cluster: Cluster,
     chain: Network,
     identity: ClusterIdentity,
-) -> Result<App, ServeError> {
-    let ApiConfig { host_allowlist, follower_requests, clients, admins, sign_requests_max, .. } = config.api.clone();
-    let reload = (!sources.is_empty()).then(|| sources.clone() as Arc<dyn Reloader>);
-    Ok(App {
+) -> App {
+    let ApiConfig { host_allowlist, follower_requests, clients, admins, .. } = config.api.clone();
+    App {
         cluster,
         keyring: parts.keyring.clone(),
         custody: parts.custody.clone(),
         decrypt: parts.decrypt.clone(),
-        keymanager: keymanager(config)?,
+        keymanager: keymanager(config, parts.token.as_ref()),
         audit: parts.audit.clone(),
-        reload,
+        reload: Some(Arc::new(OnRequest(reload.clone()))),
         identity,
         network: Arc::new(chain),
         hosts: host_allowlist,
@@ -90,18 +102,49 @@ pub(super) fn app(
         },
         admins,
         clients: if clients == ["*"] { ClientPolicy::AnyAccepted } else { ClientPolicy::Named(clients) },
-        admin_ca_required: false,
-        admin_on_api: true,
-        oauth: None,
-        limits: Limits { sign_requests_max, ..Limits::default() },
-    })
+        admin_ca_required: admin_ca_required(config),
+        admin_on_api: config.admin.is_none(),
+        oauth: parts.oauth.clone(),
+        limits: limits(config),
+    }
+}
+
+/// Whether administrators have a CA of their own somewhere. A door without it then has no administrators.
+fn admin_ca_required(config: &Config) -> bool {
+    let keymanager = config.keymanager.as_ref().and_then(|keymanager| keymanager.door.as_ref());
+    let own = [keymanager, config.admin.as_ref()].into_iter().flatten().map(|door| &door.tls);
+    own.chain([&config.api.tls]).any(|tls| tls.admin_ca.is_some())
 }
 
 /// The key manager API on the API port: where it is enabled and has no listener of its own.
-fn keymanager(config: &Config) -> Result<Option<KeyManagerPolicy>, ServeError> {
-    let Some(keymanager) = config.keymanager.as_ref().filter(|keymanager| keymanager.door.is_none()) else {
-        return Ok(None);
-    };
-    let token = keymanager.token_file.as_deref().map(token::read).transpose()?;
-    Ok(Some(KeyManagerPolicy { token, rate: RateLimit::default() }))
+fn keymanager(config: &Config, token: Option<&TokenFile>) -> Option<KeyManagerPolicy> {
+    let keymanager = config.keymanager.as_ref().filter(|keymanager| keymanager.door.is_none())?;
+    Some(KeyManagerPolicy { token: token.map(TokenFile::hash), rate: keymanager_rate(keymanager.rate) })
+}
+
+/// `None` is as often as one likes.
+pub(super) fn keymanager_rate(rate: Option<Rate>) -> RateLimit {
+    rate.map_or(RateLimit { per_second: u32::MAX, burst: u32::MAX }, limit)
+}
+
+const fn limit(rate: Rate) -> RateLimit {
+    let Rate { per_second, burst } = rate;
+    RateLimit { per_second, burst }
+}
+
+fn limits(config: &Config) -> Limits {
+    let LimitsConfig { identity, api, keymanager, admin, token_door, failed_credentials } = config.limits;
+    let [identity, api, keymanager, admin, token_door] =
+        [identity, api, keymanager, admin, token_door].map(|rate| rate.map(limit));
+    Limits {
+        sign_requests_max: config.api.sign_requests_max,
+        per_identity: identity,
+        per_door: DoorRates { api, keymanager, admin, token_door },
+        failed_credentials: failed_credentials.map(|config::BackOff { free, pause, pause_max }| BackOff {
+            free,
+            first: pause,
+            longest: pause_max,
+        }),
+        ..Limits::default()
+    }
 }

@@ -14,8 +14,11 @@ pub mod import;
 pub mod key_feed;
 pub mod logging;
 pub mod network;
+mod perimeter;
 mod pid_file;
 pub mod readiness;
+mod refusals;
+mod reload;
 pub mod sealers;
 pub mod sources;
 mod stop;
@@ -24,16 +27,18 @@ pub mod token;
 
 use crate::config::Config;
 use assembly::{Parts, app, cluster_options};
-use consigner_gate::{DoorError, TlsError, TlsWatcher};
+use consigner_api::App;
+use consigner_gate::oauth::OAuthError;
+use consigner_gate::{DoorError, TlsError};
 use consigner_keys::Keyring;
 use consigner_raft::{Cluster, OpenError, PeerService};
-use consigner_rules::Network;
 use consigner_rules::command::ClusterIdentity;
-use doors::{Doors, Serving, open_doors};
+use doors::{Behind, Doors, Serving, open_doors};
 use import::Importer;
 use network::ChainError;
 use pid_file::PidFile;
 use readiness::Readiness;
+use reload::Reload;
 use sealers::SealersError;
 use sources::Sources;
 use std::sync::Arc;
@@ -64,10 +69,13 @@ pub enum ServeError {
     /// No signing threads.
     #[error("signing threads cannot be started")]
     Keyring(#[source] std::io::Error),
+    /// The keys of an issuer of access tokens.
+    #[error("oauth")]
+    OAuth(#[from] OAuthError),
     /// A certificate or key.
     #[error("TLS of the {door} door")]
     Tls {
-        /// `api` or `peer`.
+        /// `api`, `peer`, `keymanager`, `admin` or `token-door`.
         door: &'static str,
         /// Which file and why.
         source: TlsError,
@@ -91,11 +99,11 @@ pub struct Node {
     cluster: Cluster,
     keyring: Arc<Keyring>,
     readiness: Readiness,
-    api: Serving,
-    keymanager: Option<Serving>,
+    /// The doors through which clients and operators ask.
+    asked: Vec<Serving>,
     peer: Serving,
     metrics: Option<Serving>,
-    tls: Arc<TlsWatcher>,
+    reload: Arc<Reload>,
     background: CancellationToken,
     _pid_file: Option<PidFile>,
 }
@@ -115,8 +123,11 @@ impl Node {
         let parts = Parts::new(&config).await?;
         let (cluster, peers) = Cluster::open(cluster_options(&config, &parts, on_fatal.clone())).await?;
         let readiness = Readiness::default();
-        let opened = open(&config, &parts, &cluster, (chain, identity), peers, &readiness, &on_fatal).await;
-        let (doors, sources, pid_file) = match opened {
+        let sources = Sources::new(&config, cluster.clone(), &parts);
+        let reload = Reload::new(&sources, parts.token.clone(), parts.audit.clone());
+        let app = Arc::new(app(&config, &parts, &reload, cluster.clone(), chain, identity));
+        let opened = open(&config, &parts, &app, peers, &readiness, &on_fatal).await;
+        let (doors, pid_file) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 // The storage is closed in order, so that the next start finds it so.
@@ -128,10 +139,12 @@ impl Node {
         spawn_needed("opens keys", parts.custody.clone().run(), &background, &on_fatal);
         start_import(&config, &parts, &cluster, &readiness, &background);
         spawn_needed("reads key sources", sources.run(), &background, &on_fatal);
-        let Doors { api, keymanager, peer, metrics, mut tls } = doors;
+        let Doors { asked, peer, metrics, mut tls } = doors;
         tls.push(("peer-outgoing".to_owned(), parts.peer_tls.clone().into()));
-        let tls = TlsWatcher::new(tls);
-        spawn_needed("watches TLS files", tls.clone().run(background.clone()), &background, &on_fatal);
+        spawn_needed("watches TLS files", reload.watch(tls).run(background.clone()), &background, &on_fatal);
+        if let Some(oauth) = parts.oauth.clone() {
+            spawn_needed("follows an issuer's keys", oauth.run(background.clone()), &background, &on_fatal);
+        }
         tracing::info!(
             node = config.node.id,
             name = config.node.name,
@@ -145,11 +158,10 @@ impl Node {
             cluster,
             keyring: parts.keyring,
             readiness,
-            api,
-            keymanager,
+            asked,
             peer,
             metrics,
-            tls,
+            reload,
             background,
             _pid_file: pid_file,
         })
@@ -161,10 +173,10 @@ impl Node {
         &self.cluster
     }
 
-    /// Reads the certificates of all doors and of the connections to other nodes again, changed or not. What cannot be
-    /// used stays as it was; the log says so.
-    pub async fn reload_tls(&self) {
-        let _logged = self.tls.reload_now().await;
+    /// Reads the TLS files of all doors and of the connections to other nodes, and the key manager's token again, changed
+    /// or not. What cannot be used stays as it was; the log says so.
+    pub async fn reload_files(&self) {
+        self.reload.files().await;
     }
 
     /// Stops in order: not ready, no new requests, requests in flight finish, leadership is handed over, storage is
@@ -173,10 +185,8 @@ impl Node {
         let begun = Instant::now();
         self.readiness.set_stopping();
         self.background.cancel();
-        self.api.stop().await;
-        if let Some(keymanager) = self.keymanager {
-            keymanager.stop().await;
-        }
+        // Together: each may wait for its requests in flight.
+        futures::future::join_all(self.asked.into_iter().map(Serving::stop)).await;
         self.keyring.stop();
         self.cluster.shutdown(CLUSTER_STOP).await;
         self.peer.stop().await;
@@ -191,16 +201,14 @@ impl Node {
 async fn open(
     config: &Config,
     parts: &Parts,
-    cluster: &Cluster,
-    (chain, identity): (Network, ClusterIdentity),
+    app: &Arc<App>,
     peers: PeerService,
     readiness: &Readiness,
     on_fatal: &OnFatal,
-) -> Result<(Doors, Arc<Sources>, Option<PidFile>), ServeError> {
-    let sources = Sources::new(config, cluster.clone(), parts);
-    let app = Arc::new(app(config, parts, &sources, cluster.clone(), chain, identity)?);
-    let doors = open_doors(config, &app, peers, readiness, on_fatal).await?;
-    Ok((doors, sources, write_pid_file(config)?))
+) -> Result<(Doors, Option<PidFile>), ServeError> {
+    let (perimeter, token) = (&*parts.perimeter, parts.token.as_ref());
+    let doors = open_doors(config, Behind { app, peers, perimeter, token, readiness, on_fatal }).await?;
+    Ok((doors, write_pid_file(config)?))
 }
 
 fn write_pid_file(config: &Config) -> Result<Option<PidFile>, ServeError> {

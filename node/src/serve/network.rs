@@ -51,7 +51,12 @@ pub fn load(config: &NetworkConfig) -> Result<(Network, Root), ChainError> {
     }
     let root = config.genesis_validators_root.or(known);
     let root = root.ok_or_else(|| ChainError::NoRoot(network.name().to_owned()))?;
-    Ok((network.with_genesis_validators_root(root), root))
+    let network = network.with_genesis_validators_root(root);
+    let network = match config.genesis_time {
+        Some(seconds) => network.with_genesis_time(seconds),
+        None => network,
+    };
+    Ok((network, root))
 }
 
 fn read(path: PathBuf) -> Result<Network, ChainError> {

@@ -1,5 +1,5 @@
-//! A node in its own process: runs until a signal, the end of standard input, or a fatal error. SIGHUP reloads its TLS
-//! files.
+//! A node in its own process: runs until a signal, the end of standard input, or a fatal error. SIGHUP reads its TLS
+//! files and tokens again.
 
 use super::{Node, OnFatal, ServeError};
 use crate::config::Config;
@@ -37,7 +37,7 @@ pub async fn until_stopped(config: Config, stop_with_stdin: bool) -> Result<(), 
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
             () = &mut parent_gone => break "the supervisor is gone",
-            _ = hangup.recv() => node.reload_tls().await,
+            _ = hangup.recv() => node.reload_files().await,
         }
     };
     tracing::info!(why, "stopping");

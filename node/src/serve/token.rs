@@ -34,8 +34,32 @@ pub enum TokenFileError {
     },
 }
 
+/// A token and its file. Clones share the token.
+#[derive(Debug, Clone)]
+pub(super) struct TokenFile {
+    path: PathBuf,
+    hash: TokenHash,
+}
+
+impl TokenFile {
+    pub(super) fn open(path: &Path) -> Result<Self, ServeError> {
+        Ok(Self { path: path.to_owned(), hash: read(path)? })
+    }
+
+    /// What callers are held against, also after it was read again.
+    pub(super) fn hash(&self) -> TokenHash {
+        self.hash.clone()
+    }
+
+    /// Takes the token that lies in the file now; if there is none, the old one stays.
+    pub(super) fn read_again(&self) -> Result<(), ServeError> {
+        self.hash.replace(&read(&self.path)?);
+        Ok(())
+    }
+}
+
 /// Reads the token; its text is erased.
-pub(super) fn read(path: &Path) -> Result<TokenHash, ServeError> {
+fn read(path: &Path) -> Result<TokenHash, ServeError> {
     let failed = |source| TokenFileError::Read { path: path.to_owned(), source };
     // Reserved at once: a growing text would leave copies behind.
     let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX + 1));

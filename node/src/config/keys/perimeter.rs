@@ -7,7 +7,7 @@ pub(super) const OAUTH: &[Key] = &[
     defaulted("oauth.audience", Form::Texts, "", "Audiences of which a token must name one"),
     optional("oauth.jwks-file", Form::Path, "File with the issuer's public keys (JWKS)"),
     optional("oauth.jwks-url", Form::Link, "In place of the file: where those keys are fetched"),
-    optional("oauth.ca", Form::Path, "CAs of that server, PEM; needed with jwks-url"),
+    optional("oauth.ca", Form::Path, "CAs of that server, PEM; the system's without it"),
     defaulted("oauth.leeway", Form::Duration, "30s", "By how much the clocks of issuer and node may differ"),
     defaulted("oauth.refresh", Form::Duration, "10min", "How often the keys are fetched again"),
 ];
@@ -41,11 +41,11 @@ pub(super) const LIMITS: &[Key] = &[
     defaulted(
         "limits.failed-credentials.free",
         Form::Count,
-        "10",
+        "5",
         "Wrong tokens from one address before it has to pause; 0: no pauses at all",
     ),
     defaulted("limits.failed-credentials.pause", Form::Duration, "1s", "The first pause; each further one is doubled"),
-    defaulted("limits.failed-credentials.pause-max", Form::Duration, "5min", "The longest pause"),
+    defaulted("limits.failed-credentials.pause-max", Form::Duration, "60s", "The longest pause"),
 ];
 
 pub(super) const AUDIT: &[Key] = &[
@@ -60,7 +60,7 @@ pub(super) const AUDIT: &[Key] = &[
         "Of so many signed attestations (and the like) one is recorded; 0: none, 1: all",
     ),
     defaulted("audit.checkpoint-lines", Form::Id, "1000", "Lines after which a signed checkpoint follows"),
-    defaulted("audit.checkpoint-interval", Form::Duration, "60s", "Time after which one follows, if there are lines"),
+    defaulted("audit.checkpoint-interval", Form::Duration, "10s", "Time after which one follows, if there are lines"),
     defaulted(
         "audit.anchor-interval",
         Form::Duration,
