@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consigner_gate::tls::{ALPN_API, ClientAuth, DoorTls, StaleCrl};
-use consigner_gate::{HttpsClient, ReloadableTls, TlsError};
+use consigner_gate::tls::{ALPN_PEER, OutgoingTls};
+use consigner_gate::{ClientTls, HttpsClient, PeerChannel, ReloadableClientTls, ReloadableTls, TlsError};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -205,18 +206,84 @@ async fn a_reload_cuts_the_connections_of_a_ca_that_left_also_over_http2() {
     channel.call("/", &[], Bytes::new(), LONG, 1000).await.expect_err("the old CA is out");
 }
 
+fn outgoing(pki: &Pki, crls: Vec<PathBuf>) -> Arc<ReloadableClientTls> {
+    let Identity { cert, key } = pki.issue("client");
+    let tls = OutgoingTls { crls, ..ClientTls { cert, key, ca: pki.ca_file.clone() }.into() };
+    ReloadableClientTls::load_outgoing(tls, ALPN_PEER).unwrap()
+}
+
 #[tokio::test]
 async fn a_revoked_server_is_refused_by_those_who_connect_to_it() {
     let pki = Pki::new();
     let door = open(config("revoked-server", pki.server())).await;
-    let Identity { cert, key } = pki.issue("client");
-    let mut tls =
-        consigner_gate::tls::OutgoingTls::from(consigner_gate::ClientTls { cert, key, ca: pki.ca_file.clone() });
-    tls.crls = vec![pki.crl("crl.pem", &List::of(&[]))];
-    let outgoing = consigner_gate::ReloadableClientTls::load_outgoing(tls, ALPN_API).unwrap();
+    let outgoing = outgoing(&pki, vec![pki.crl("crl.pem", &List::of(&[]))]);
     get(&HttpsClient::new(outgoing.config(), 1), &door).await.unwrap();
     pki.crl("crl.pem", &List::of(&[support::pki::SERVER_SERIAL]));
     outgoing.reload().unwrap();
     let error = get(&HttpsClient::new(outgoing.config(), 1), &door).await.expect_err("revoked");
     assert!(consigner_gate::with_causes(&error).contains("Revoked"), "{error:?}");
+}
+
+#[tokio::test]
+async fn unfit_server_certificates_are_refused_by_those_who_connect() {
+    let pki = Pki::new();
+    let outgoing = outgoing(&pki, Vec::new());
+    let with = |name: &str, change: &dyn Fn(&mut rcgen::CertificateParams)| pki.issue_with(name, change);
+    let in_a_moment = std::time::SystemTime::now() + std::time::Duration::from_secs(2);
+    for (identity, reason) in [
+        (
+            with("misused", &|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
+            "extended key usage",
+        ),
+        (with("nameless", &|params| params.subject_alt_names.clear()), "not valid for"),
+        (with("brief", &|params| params.not_after = in_a_moment.into()), "expired"),
+    ] {
+        let files =
+            consigner_gate::ServerTls { cert: identity.cert, key: identity.key, client_ca: pki.ca_file.clone() };
+        let door = open(config("unfit-server", Some(load(files.into()).unwrap()))).await;
+        until("its end, if it has one", || reason != "expired" || std::time::SystemTime::now() > in_a_moment).await;
+        // A second is not over before its end.
+        let end = std::time::Instant::now() + support::PATIENCE;
+        let error = loop {
+            let channel = PeerChannel::new(door.host_port(), "localhost".to_owned(), outgoing.config()).unwrap();
+            match channel.call("/", &[], Bytes::new(), LONG, 1000).await {
+                Err(error) => break error,
+                Ok(_) => assert!(reason == "expired" && std::time::Instant::now() < end, "{reason}"),
+            }
+        };
+        assert!(consigner_gate::with_causes(&error).contains(reason), "{reason:?} is missing in {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn open_connections_to_a_server_that_is_revoked_are_cut_and_others_are_not() {
+    let pki = Pki::new();
+    let bad = open(config("revoked-later", pki.server())).await;
+    let good_files = pki.issue_numbered("good-server", 5);
+    let files =
+        consigner_gate::ServerTls { cert: good_files.cert, key: good_files.key, client_ca: pki.ca_file.clone() };
+    let good = open(config("never-revoked", Some(load(files.into()).unwrap()))).await;
+    let outgoing = outgoing(&pki, vec![pki.crl("crl.pem", &List::of(&[]))]);
+    let channel = |door: &Open| PeerChannel::new(door.host_port(), "localhost".to_owned(), outgoing.config()).unwrap();
+    let (to_bad, to_good, client) = (channel(&bad), channel(&good), HttpsClient::new(outgoing.config(), 1));
+    let call = async |channel: &PeerChannel| channel.call("/", &[], Bytes::new(), LONG, 1000).await;
+    call(&to_bad).await.unwrap();
+    call(&to_good).await.unwrap();
+    get(&client, &bad).await.unwrap();
+    get(&client, &good).await.unwrap();
+    assert_eq!((bad.counters.open(), good.counters.open()), (2, 2));
+
+    // A reload alone cuts nobody.
+    outgoing.reload().unwrap();
+    call(&to_bad).await.unwrap();
+    assert_eq!(bad.counters.accepted(), 2);
+    pki.crl("crl.pem", &List::of(&[support::pki::SERVER_SERIAL]));
+    outgoing.reload().unwrap();
+    until("both connections to be cut", || bad.counters.open() == 0 && !to_bad.is_connected()).await;
+    let error = call(&to_bad).await.expect_err("revoked");
+    assert!(error.is_unreachable() && consigner_gate::with_causes(&error).contains("Revoked"), "{error:?}");
+    get(&client, &bad).await.expect_err("revoked");
+    call(&to_good).await.unwrap();
+    get(&client, &good).await.unwrap();
+    assert_eq!((good.counters.open(), good.counters.accepted()), (2, 2), "the same connections");
 }

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::ChannelError;
 use crate::dial;
+use crate::tls::newest::ServerProof;
 
 /// The kernel repeats a lost SYN after 1 s. A fresh attempt before that finds a healed network sooner, and 500 ms is
 /// two round trips between continents.
@@ -60,11 +61,11 @@ pub(super) async fn connect(target: &Target) -> Result<Sender, ChannelError> {
     let stream = timeout(CONNECT_TIMEOUT, dial::tcp(&addr)).await.unwrap_or_else(|_| Err(timed_out("TCP connect")));
     let stream = stream.map_err(|error| connect_error(target, error))?;
     let greeting = async {
-        let stream = dial::tls(stream, server_name, tls).await?;
+        let (stream, proof) = dial::tls(stream, server_name, tls).await?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err(io::Error::other("the server does not speak HTTP/2"));
         }
-        greet(stream).await
+        greet(stream, &addr, proof).await
     };
     timeout(GREETING_TIMEOUT, greeting)
         .await
@@ -72,7 +73,11 @@ pub(super) async fn connect(target: &Target) -> Result<Sender, ChannelError> {
         .map_err(|error| connect_error(target, error))
 }
 
-async fn greet<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: I) -> io::Result<Sender> {
+async fn greet<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    io: I,
+    to: &Arc<str>,
+    proof: Option<ServerProof>,
+) -> io::Result<Sender> {
     let (first, greeted) = oneshot::channel();
     let io = TokioIo::new(FirstRead { io, first: Some(first) });
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -89,11 +94,8 @@ async fn greet<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: I) -> io:
         .await
         .map_err(io::Error::other)?;
     // Ends when the connection does, or when the last `Sender` is gone.
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection to another node ended");
-        }
-    });
+    let to = to.clone();
+    tokio::spawn(async move { dial::while_trusted(&to, proof, connection).await });
     greeted.await.unwrap_or_else(|_| Err(io::ErrorKind::UnexpectedEof.into()))?;
     Ok(sender)
 }

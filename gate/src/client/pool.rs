@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::ClientError;
 use super::url::Target;
 use crate::dial;
+use crate::tls::newest::ServerProof;
 
 pub(super) type Sender = http1::SendRequest<Full<Bytes>>;
 
@@ -60,12 +61,13 @@ impl Pool {
         let unreachable = |source| ClientError::Connect { url: target.to_string(), source };
         let stream = dial::tcp(&target.host_port()).await.map_err(unreachable)?;
         if !target.is_tls {
-            return begin(stream).await.map_err(|error| ClientError::from_hyper(target, error));
+            return begin(stream, target, None).await.map_err(|error| ClientError::from_hyper(target, error));
         }
         let name = ServerName::try_from(target.host().to_owned())
             .map_err(|why| ClientError::Url { url: target.to_string(), reason: why.to_string() })?;
-        let stream = dial::tls(stream, name, self.tls.clone()).await.map_err(|source| tls_error(target, source))?;
-        begin(stream).await.map_err(|error| ClientError::from_hyper(target, error))
+        let secured = dial::tls(stream, name, self.tls.clone()).await;
+        let (stream, proof) = secured.map_err(|source| tls_error(target, source))?;
+        begin(stream, target, proof).await.map_err(|error| ClientError::from_hyper(target, error))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Server, Vec<Sender>>> {
@@ -77,14 +79,15 @@ fn server(target: &Target) -> Server {
     (target.is_tls, target.authority.as_str().to_ascii_lowercase())
 }
 
-async fn begin<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: I) -> hyper::Result<Sender> {
+async fn begin<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    io: I,
+    target: &Target,
+    proof: Option<ServerProof>,
+) -> hyper::Result<Sender> {
     let (sender, connection) = http1::handshake(TokioIo::new(io)).await?;
     // Ends when the connection does, or when its `Sender` is dropped: a call given up closes its connection.
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "client connection ended");
-        }
-    });
+    let to = target.host_port();
+    tokio::spawn(async move { dial::while_trusted(&to, proof, connection).await });
     Ok(sender)
 }
 

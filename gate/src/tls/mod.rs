@@ -16,6 +16,7 @@ mod crl;
 mod error;
 mod expiry;
 mod known_clients;
+pub(crate) mod newest;
 mod outgoing;
 mod pem;
 mod pkcs12;
