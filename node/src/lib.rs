@@ -9,6 +9,7 @@
 //! | [`tour`] | what the cluster promises, shown step by step |
 //! | [`connect`] | the sidecar: plain HTTP on loopback to mutual TLS |
 //! | [`bench`] | mainnet-shaped slots against a cluster, measured |
+//! | [`doctor`] | a configuration or a cluster beside the security guidelines, point by point |
 //! | [`source`] | reads key sources, for nodes and for the command line |
 //! | [`client`] | the way into a cluster for all of these |
 //! | [`certs`] | certificates of a development cluster |
@@ -22,6 +23,7 @@ pub mod client;
 pub mod config;
 pub mod connect;
 pub mod dev;
+pub mod doctor;
 pub mod files;
 pub mod report;
 pub mod serve;

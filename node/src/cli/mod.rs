@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod config;
 pub mod connect;
 pub mod dev;
+pub mod doctor;
 pub mod history;
 pub mod keys;
 pub mod output;
@@ -51,6 +52,7 @@ const EXAMPLES: &str = "Examples:
   consigner run --config consigner.yaml  one node
   consigner cluster status --dir ./consigner-dev
   consigner keys import --dir ./consigner-dev --from ./validator_keys --passwords ./passwords
+  consigner doctor --dir ./consigner-dev   point by point beside the security guidelines
   consigner history export --dir ./consigner-dev --to history.json
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 done in part (each item reported).";
@@ -72,6 +74,8 @@ pub enum Command {
     Connect(connect::ConnectArgs),
     /// Play mainnet-shaped slots against a development cluster and measure.
     Bench(bench::BenchArgs),
+    /// Look at a configuration or a running cluster point by point against the security guidelines.
+    Doctor(doctor::DoctorArgs),
     /// Check a configuration file without starting anything.
     Config(config::ConfigArgs),
 }
@@ -88,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::History(args) => blocking(history::main(args)),
         Command::Connect(args) => blocking(connect::main(args)),
         Command::Bench(args) => blocking(bench::main(args)),
+        Command::Doctor(args) => blocking(doctor::main(args)),
         Command::Config(args) => config::main(&args),
     };
     exit.into()
