@@ -21,6 +21,16 @@ pub enum AuditError {
     /// Another process writes there.
     #[error("audit log: {} is in use by another process; two nodes must never share an audit directory", .0.display())]
     InUse(PathBuf),
+    /// The lines of another node or cluster.
+    #[error("audit log: {} holds the lines of {found}, not of {wanted}", .dir.display())]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who opens it.
+        wanted: String,
+    },
     /// The key file is not one.
     #[error("audit log: {} is not a key file of this version ({why}); restore it from a copy, or move it away: the node then makes a new key and the log says so", .path.display())]
     Key {
@@ -57,6 +67,7 @@ impl AuditError {
         match self {
             AuditError::Io { source, .. } => format!("{self}: {source}"),
             AuditError::InUse(_)
+            | AuditError::Foreign { .. }
             | AuditError::Key { .. }
             | AuditError::Options(_)
             | AuditError::Full

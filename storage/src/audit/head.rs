@@ -18,6 +18,7 @@ use crate::disk::{self, Disk};
 /// What the head file says, its signature checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
+    pub(crate) cluster: [u8; 16],
     pub(crate) node: u64,
     pub(crate) seq: u64,
     pub(crate) hash: Hash,
@@ -67,10 +68,11 @@ fn parse(bytes: &[u8]) -> Result<Head, &'static str> {
     let fields: Text = serde_json::from_str(&format!("{signed}}}")).map_err(|_| "it is not a head file")?;
     let hash = unhex::<32>(&fields.hash).ok_or("its hash is not one")?;
     let public_key = unhex::<32>(&fields.public_key).ok_or("its public key is not one")?;
+    let cluster = unhex::<16>(&fields.cluster).ok_or("its cluster is not one")?;
     if !is_signed(&public_key, HEAD_PURPOSE, signed, &signature) {
         return Err("its signature does not fit: it was altered");
     }
-    Ok(Head { node: fields.node, seq: fields.seq, hash, public_key })
+    Ok(Head { cluster, node: fields.node, seq: fields.seq, hash, public_key })
 }
 
 /// Name of the file.

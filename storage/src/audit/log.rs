@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::files::{self, LOCK};
-use super::line::{self, Hash};
+use super::line::{self, Hash, Why};
 use super::queue::{Item, Shared};
 use super::reader::LineReader;
 use super::writer::Writer;
@@ -15,6 +15,17 @@ use crate::disk::{self, Disk, DiskLock, RealDisk};
 /// Called once, from the writer thread, with the number of the line when it is on the disk, or with the reason why it
 /// is not. Must not block.
 pub type Written = Box<dyn FnOnce(Result<u64, AuditError>) + Send>;
+
+/// Where a line is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lookup {
+    /// Here, with this hash.
+    Here(Hash),
+    /// Before the oldest file that is kept, or before a segment that was begun because something was missing.
+    Behind,
+    /// Nowhere, though it should be here.
+    Missing,
+}
 
 /// An open audit log. Dropping it writes what is queued and a last checkpoint.
 pub struct AuditLog {
@@ -82,13 +93,15 @@ impl AuditLog {
         self.shared.stats()
     }
 
-    /// Hash of the line `sequence`, read from the newest file that can hold it; `None`: it is not here.
+    /// Looks for the line `sequence`, from the newest file backwards.
     ///
     /// # Errors
     /// [`AuditError::Io`].
-    pub fn find(&self, sequence: u64) -> Result<Option<Hash>, AuditError> {
+    pub fn find(&self, sequence: u64) -> Result<Lookup, AuditError> {
         let (disk, dir) = (&*self.shared.disk, self.shared.dir());
         let numbers = files::list(disk, dir).map_err(AuditError::io("listing the files"))?;
+        // A log whose oldest file was deleted begins above the first line.
+        let mut all_above = numbers.first().is_some_and(|oldest| *oldest > 1);
         for number in numbers.into_iter().rev() {
             let path = dir.join(files::name(number));
             let io = || AuditError::io(format!("reading {}", path.display()));
@@ -97,14 +110,20 @@ impl AuditLog {
             while let Some(raw) = reader.next_line().map_err(io())? {
                 let seq = line::claimed_seq(raw.bytes);
                 if seq == Some(sequence) {
-                    return Ok(line::parse(raw.bytes).ok().map(|parsed| parsed.hash));
+                    return Ok(line::parse(raw.bytes).map_or(Lookup::Missing, |parsed| Lookup::Here(parsed.hash)));
                 }
-                if std::mem::take(&mut first) && seq.is_some_and(|seq| seq > sequence) {
+                let above = seq.is_some_and(|seq| seq > sequence);
+                all_above &= above || !first;
+                if std::mem::take(&mut first) && above {
+                    let parsed = line::parse(raw.bytes).ok();
+                    if parsed.is_some_and(|parsed| parsed.fields.why == Some(Why::Break)) {
+                        return Ok(Lookup::Behind);
+                    }
                     break;
                 }
             }
         }
-        Ok(None)
+        Ok(if all_above { Lookup::Behind } else { Lookup::Missing })
     }
 
     /// Writes what is queued and a last checkpoint, and ends. Further lines are counted as left out.

@@ -47,8 +47,9 @@ pub(crate) fn find(disk: &dyn Disk, options: &AuditOptions) -> Result<Found, Aud
     let (key, is_new) = AuditKey::open(disk, dir)?;
     let mut numbers = files::list(disk, dir).map_err(AuditError::io("listing the files"))?;
     let head = head::read(disk, dir).map_err(AuditError::io("reading the head file"))?;
+    whose(options, &key, head.as_ref())?;
     let newest = newest(disk, dir, &numbers, head.as_ref().and_then(|head| head.as_ref().ok()))?;
-    let why = broken(options, &key, is_new, head.as_ref(), newest.scan.as_ref());
+    let why = broken(&key, is_new, head.as_ref(), newest.scan.as_ref());
     let tip = newest.scan.as_ref().and_then(|(_, scan)| scan.tip);
     let begin = match (why, newest.scan) {
         (Some(reason), scan) => {
@@ -78,6 +79,18 @@ pub(crate) fn find(disk: &dyn Disk, options: &AuditOptions) -> Result<Found, Aud
     Ok(Found { key, numbers, begin })
 }
 
+/// Nothing is written to the log of another node: a wrong path in a configuration must not break its chain. What was
+/// not signed with the key that lies here says nothing about whose it is.
+fn whose(options: &AuditOptions, key: &AuditKey, head: Option<&Result<Head, &'static str>>) -> Result<(), AuditError> {
+    let Some(Ok(head)) = head else { return Ok(()) };
+    let (wanted, found) = ((options.cluster_id, options.node_id), (head.cluster, head.node));
+    if head.public_key != key.public() || wanted == found {
+        return Ok(());
+    }
+    let name = |(cluster, node): ([u8; 16], u64)| format!("node {node} of cluster {}", hex::encode(cluster));
+    Err(AuditError::Foreign { dir: options.dir.clone(), found: name(found), wanted: name(wanted) })
+}
+
 /// The newest file with lines that hold, and the files after it, which have none.
 struct Newest {
     scan: Option<(u64, Scan)>,
@@ -98,7 +111,6 @@ fn newest(disk: &dyn Disk, dir: &Path, numbers: &[u64], head: Option<&Head>) -> 
 
 /// Why the chain cannot go on where it ends, if it cannot.
 fn broken(
-    options: &AuditOptions,
     key: &AuditKey,
     is_new: bool,
     head: Option<&Result<Head, &'static str>>,
@@ -116,9 +128,6 @@ fn broken(
     let signers = [head.map(|head| head.public_key), newest.and_then(|(_, scan)| scan.signer)];
     if signers.into_iter().flatten().any(|signer| signer != key.public()) {
         return Some("the key file holds another key than the one that signed before".to_owned());
-    }
-    if head.is_some_and(|head| head.node != options.node_id) {
-        return Some(format!("the files are of another node ({})", head.map_or(0, |head| head.node)));
     }
     match (head, newest) {
         (None, Some(_)) if tip.is_some_and(|tip| tip.seq > 1) => Some("the head file is gone".to_owned()),

@@ -7,32 +7,31 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use super::files::{self, name};
-use super::key::{AuditKey, READABLE};
-use super::line::{self, Body, Checkpoint, FORMAT, NO_HASH, Why};
+use super::files::name;
+use super::line::{Body, NO_HASH, Why};
 use super::log::Written;
 use super::open::{Begin, Found};
 use super::options::RETRY_PAUSE_MAX;
+use super::pen::{Ink, Pen};
 use super::queue::{Item, LeftOut, Shared, Work, add};
-use super::reader::LineReader;
 use super::scan::Tip;
 use super::{AuditEntry, AuditError, AuditHead, AuditOptions, head};
 use crate::disk::{Disk, DiskFile, OpenMode};
 
 /// State of the thread: what is on the disk, and where the next line goes.
 pub(crate) struct Writer {
-    shared: Arc<Shared>,
-    key: AuditKey,
+    pub(super) shared: Arc<Shared>,
+    pub(super) ink: Arc<Ink>,
     /// Files of lines that stand, ascending; the last holds `tip`.
-    numbers: Vec<u64>,
+    pub(super) numbers: Vec<u64>,
     /// Where to write; `None` after a failure.
-    file: Option<Box<dyn DiskFile>>,
+    pub(super) file: Option<Box<dyn DiskFile>>,
     /// Length of that file.
-    at: u64,
+    pub(super) at: u64,
     /// The newest line on the disk.
-    tip: Tip,
+    pub(super) tip: Tip,
     /// Numbers given to lines that may or may not lie behind `tip` in a file that failed.
     skipped: u64,
     /// Lines since the last checkpoint, and when the first of them was written.
@@ -40,18 +39,6 @@ pub(crate) struct Writer {
     unsigned_since: Instant,
     /// After a failure: when to try again, and how long the next pause is.
     retry: Option<(Instant, Duration)>,
-}
-
-/// Lines on their way, behind the tip.
-struct Pen {
-    tip: Tip,
-    text: String,
-    lines: u64,
-    /// Number of the newest checkpoint among them, with its hash.
-    signed: Option<Tip>,
-    signed_count: u64,
-    /// Lines behind that checkpoint.
-    unsigned: u64,
 }
 
 /// Tells who waits if the thread panics.
@@ -71,10 +58,11 @@ impl Writer {
         let Found { key, numbers, begin } = found;
         let nothing = Tip { seq: 0, hash: NO_HASH };
         let head = AuditHead { sequence: 0, hash: NO_HASH, public_key: key.public() };
+        let ink = Arc::new(Ink { key, node: options.node_id, cluster: options.cluster_id });
         let shared = Arc::new(Shared::new(disk, options, head));
         let (file, at, tip, now) = (None, 0, nothing, Instant::now());
         let mut writer =
-            Writer { shared, key, numbers, file, at, tip, skipped: 0, unsigned: 0, unsigned_since: now, retry: None };
+            Writer { shared, ink, numbers, file, at, tip, skipped: 0, unsigned: 0, unsigned_since: now, retry: None };
         match begin {
             Begin::First => writer.new_file(1, nothing, Why::First, String::new(), None)?,
             Begin::GoOn { number, at, tip, notes } => writer.go_on(number, at, tip, &notes)?,
@@ -90,11 +78,11 @@ impl Writer {
         self.file = Some(opened.map_err(AuditError::io(format!("opening {}", path.display())))?);
         (self.at, self.tip) = (at, tip);
         add(&self.shared.counters.torn, notes.len() as u64);
-        let mut pen = self.pen();
+        let mut pen = Pen::new(&self.ink, self.tip);
         for note in notes {
-            self.put(&mut pen, now_ms(), note)?;
+            pen.note(note)?;
         }
-        self.sign(&mut pen, Why::Start, String::new())?;
+        pen.sign(Why::Start, String::new(), None)?;
         self.write(pen)
     }
 
@@ -147,7 +135,7 @@ impl Writer {
         let left_out = std::mem::take(&mut self.shared.lock().left_out);
         let (entries, waiting): (Vec<_>, Vec<_>) = items.into_iter().filter_map(split).unzip();
         let first = self.tip.seq + 1;
-        let mut pen = self.pen();
+        let mut pen = Pen::new(&self.ink, self.tip);
         let result = self.compose(&mut pen, entries, left_out);
         let lines = pen.lines;
         match result.and_then(|()| self.write(pen)) {
@@ -175,14 +163,14 @@ impl Writer {
 
     fn compose(&self, pen: &mut Pen, entries: Vec<AuditEntry>, left_out: LeftOut) -> Result<(), AuditError> {
         for entry in entries {
-            self.put(pen, entry.time_ms, &Body::Event(entry))?;
+            pen.put(entry.time_ms, &Body::Event(entry))?;
         }
         let reasons = [(left_out.full, "the queue was full"), (left_out.failed, "the disk failed")];
         for (count, reason) in reasons.into_iter().filter(|(count, _)| *count > 0) {
-            self.put(pen, now_ms(), &Body::LeftOut { count, reason: reason.to_owned() })?;
+            pen.note(&Body::LeftOut { count, reason: reason.to_owned() })?;
         }
         if self.unsigned + pen.unsigned >= self.shared.options.checkpoint_lines {
-            self.sign(pen, Why::Periodic, String::new())?;
+            pen.sign(Why::Periodic, String::new(), None)?;
         }
         Ok(())
     }
@@ -200,8 +188,8 @@ impl Writer {
     }
 
     fn checkpoint(&mut self, why: Why) {
-        let mut pen = self.pen();
-        let result = self.sign(&mut pen, why, String::new()).and_then(|()| self.write(pen));
+        let mut pen = Pen::new(&self.ink, self.tip);
+        let result = pen.sign(why, String::new(), None).and_then(|()| self.write(pen));
         if let Err(error) = result {
             self.failed(&error, 1, 0);
         }
@@ -216,63 +204,6 @@ impl Writer {
                 done(Err(error));
             }
         }
-    }
-
-    /// Ends the file with a checkpoint, begins the next one with another, deletes the oldest if there are too many.
-    fn rotate(&mut self) -> Result<(), AuditError> {
-        let mut pen = self.pen();
-        self.sign(&mut pen, Why::Full, String::new())?;
-        self.write(pen)?;
-        self.new_file(self.next_number(), self.tip, Why::File, String::new(), None)?;
-        let files_max = self.shared.options.files_max;
-        while files_max > 0 && self.numbers.len() > files_max {
-            self.delete_oldest()?;
-        }
-        Ok(())
-    }
-
-    /// The line about it is durable before the file goes: a missing file without such a line was somebody else.
-    fn delete_oldest(&mut self) -> Result<(), AuditError> {
-        let [oldest, second, ..] = *self.numbers.as_slice() else { return Ok(()) };
-        let (disk, dir) = (&*self.shared.disk, self.shared.dir());
-        let path = dir.join(name(oldest));
-        let io = |action: &str| AuditError::io(format!("{action} {}", path.display()));
-        let next_path = dir.join(name(second));
-        let mut reader = LineReader::open(disk, &next_path).map_err(io("looking behind"))?;
-        let next = reader.next_line().map_err(io("looking behind"))?.and_then(|raw| line::claimed_seq(raw.bytes));
-        let mut pen = self.pen();
-        let upto = next.unwrap_or_default().saturating_sub(1);
-        self.put(&mut pen, now_ms(), &Body::Deleted { file: name(oldest), upto })?;
-        self.write(pen)?;
-        let (disk, dir) = (&*self.shared.disk, self.shared.dir());
-        disk.remove(&path).and_then(|()| disk.sync_dir(dir)).map_err(io("deleting"))?;
-        self.numbers.remove(0);
-        Ok(())
-    }
-
-    fn next_number(&self) -> u64 {
-        self.numbers.last().map_or(1, |last| last.saturating_add(1))
-    }
-
-    /// Begins a file with a checkpoint that follows `before`.
-    fn new_file(
-        &mut self,
-        number: u64,
-        before: Tip,
-        why: Why,
-        reason: String,
-        gap_after: Option<u64>,
-    ) -> Result<(), AuditError> {
-        let mut pen = self.pen();
-        pen.tip = before;
-        self.sign_after(&mut pen, why, reason, gap_after)?;
-        let path = self.shared.dir().join(name(number));
-        let made = files::create(&*self.shared.disk, &path, pen.text.as_bytes(), READABLE);
-        let file = made.map_err(AuditError::io(format!("beginning {}", path.display())))?;
-        (self.file, self.at) = (Some(file), 0);
-        self.numbers.push(number);
-        self.commit(&pen);
-        Ok(())
     }
 
     /// The fresh file after a failure.
@@ -300,38 +231,8 @@ impl Writer {
         self.shared.fail(error, lost);
     }
 
-    fn pen(&self) -> Pen {
-        Pen { tip: self.tip, text: String::new(), lines: 0, signed: None, signed_count: 0, unsigned: 0 }
-    }
-
-    fn put(&self, pen: &mut Pen, time_ms: u64, body: &Body) -> Result<(), AuditError> {
-        let seq = pen.tip.seq + 1;
-        let composed = line::compose(&self.key, self.shared.options.node_id, (seq, &pen.tip.hash), time_ms, body);
-        let unwritable = || AuditError::io("composing a line")(std::io::ErrorKind::InvalidData.into());
-        let (text, hash) = composed.ok_or_else(unwritable)?;
-        pen.text.push_str(&text);
-        pen.tip = Tip { seq, hash };
-        pen.lines += 1;
-        pen.unsigned += 1;
-        if matches!(body, Body::Checkpoint(_)) {
-            (pen.signed, pen.unsigned) = (Some(pen.tip), 0);
-            pen.signed_count += 1;
-        }
-        Ok(())
-    }
-
-    fn sign(&self, pen: &mut Pen, why: Why, reason: String) -> Result<(), AuditError> {
-        self.sign_after(pen, why, reason, None)
-    }
-
-    fn sign_after(&self, pen: &mut Pen, why: Why, reason: String, after: Option<u64>) -> Result<(), AuditError> {
-        let (cluster, public_key) = (hex::encode(self.shared.options.cluster_id), hex::encode(self.key.public()));
-        let checkpoint = Checkpoint { why, reason, after, format: FORMAT, cluster, public_key };
-        self.put(pen, now_ms(), &Body::Checkpoint(checkpoint))
-    }
-
     /// One write, one fdatasync.
-    fn write(&mut self, pen: Pen) -> Result<(), AuditError> {
+    pub(super) fn write(&mut self, pen: Pen) -> Result<(), AuditError> {
         if pen.lines == 0 {
             return Ok(());
         }
@@ -346,7 +247,7 @@ impl Writer {
     }
 
     /// What the pen wrote is on the disk.
-    fn commit(&mut self, pen: &Pen) {
+    pub(super) fn commit(&mut self, pen: &Pen) {
         let counters = &self.shared.counters;
         add(&counters.lines, pen.lines);
         add(&counters.checkpoints, pen.signed_count);
@@ -376,7 +277,7 @@ impl Writer {
     fn write_head(&self, signed: Tip) -> std::io::Result<()> {
         let options = &self.shared.options;
         let whose = (options.cluster_id, options.node_id);
-        head::write(&*self.shared.disk, &options.dir, &self.key, whose, (signed.seq, &signed.hash))
+        head::write(&*self.shared.disk, &options.dir, &self.ink.key, whose, (signed.seq, &signed.hash))
     }
 
     /// At the start the head file must be writable; [`Writer::begin`] ends with a checkpoint.
@@ -392,9 +293,4 @@ fn split(item: Item) -> Option<(AuditEntry, Option<Written>)> {
         // Stands alone in its batch.
         Item::Segment { .. } => None,
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -12,8 +12,8 @@ fn lines_are_numbered_and_verified_and_the_log_goes_on_after_a_restart() {
     assert_eq!(first, 2, "the first line is a checkpoint");
     (1..25).for_each(|number| assert!(durably(&log, entry(number)).unwrap() > first));
     let head = log.head();
-    assert_eq!(log.find(head.sequence).unwrap(), Some(head.hash));
-    assert_eq!(log.find(head.sequence + 1).unwrap(), None);
+    assert_eq!(log.find(head.sequence).unwrap(), Lookup::Here(head.hash));
+    assert_eq!(log.find(head.sequence + 1).unwrap(), Lookup::Missing);
     drop(log);
     let report = verified(&disk);
     assert_eq!((report.node, report.first_seq, report.unsigned, report.notices.len()), (NODE, 1, 0, 0));
@@ -122,6 +122,7 @@ fn the_oldest_files_are_deleted_on_request_and_the_chain_says_so() {
     let options = AuditOptions { files_max: 3, ..small() };
     let log = AuditLog::open_on(Arc::new(disk.clone()), options).unwrap();
     fill(&log, 250);
+    assert_eq!(log.find(2).unwrap(), Lookup::Behind);
     drop(log);
     let kept = numbers(&disk);
     assert_eq!(kept.len(), 3);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::files::{self, name};
 use super::verify::{Anchor, Expect, Fault, VerifyError, VerifyFailure, VerifyReport, verify_on};
-use super::{AuditEntry, AuditError, AuditLog, AuditOptions};
+use super::{AuditEntry, AuditError, AuditLog, AuditOptions, Lookup};
 use crate::disk::{Disk, SimDisk, read_file};
 
 /// How long a test waits for what must come.

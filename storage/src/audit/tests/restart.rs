@@ -89,12 +89,15 @@ fn a_key_file_that_is_none_stops_the_start() {
 }
 
 #[test]
-fn another_nodes_files_are_not_continued_silently() {
+fn another_nodes_files_are_not_touched() {
     let disk = SimDisk::new(50);
     written(&disk, 3);
-    let other = AuditOptions { node_id: NODE + 1, ..small() };
-    let log = AuditLog::open_on(Arc::new(disk.clone()), other).unwrap();
-    assert_eq!(log.stats().breaks, 1);
+    let before = verified(&disk);
+    for other in [AuditOptions { node_id: NODE + 1, ..small() }, AuditOptions { cluster_id: [8; 16], ..small() }] {
+        let opened = AuditLog::open_on(Arc::new(disk.clone()), other);
+        assert!(matches!(opened, Err(AuditError::Foreign { .. })));
+    }
+    assert_eq!(verified(&disk), before);
 }
 
 #[test]
@@ -111,6 +114,7 @@ fn an_owner_who_knows_of_more_lines_begins_a_new_segment_behind_them() {
     assert_eq!(answered.recv_timeout(DEADLINE).unwrap().unwrap(), 501);
     assert_eq!(durably(&log, entry(2)).unwrap(), 502);
     assert_eq!(log.stats().breaks, 1);
+    assert_eq!(log.find(400).unwrap(), Lookup::Behind, "the break says that it is missing");
     drop(log);
     let failure = broken(&disk);
     assert!(matches!(&failure.fault, Fault::Recorded { reason, expected: 3 } if reason.contains("500")), "{failure}");

@@ -34,7 +34,7 @@ pub(super) fn check(
 ) -> Result<VerifyReport, VerifyError> {
     check_head(dir, head, &walked)?;
     check_keys(disk, dir, &mut walked)?;
-    check_anchor(dir, expect, &mut walked)?;
+    check_anchors(dir, expect, &mut walked)?;
     Ok(walked.report)
 }
 
@@ -94,24 +94,25 @@ fn check_keys(disk: &dyn Disk, dir: &Path, walked: &mut Walked) -> Result<(), Ve
     Ok(())
 }
 
-fn check_anchor(dir: &Path, expect: &Expect, walked: &mut Walked) -> Result<(), VerifyError> {
-    if expect.anchors.is_none() || walked.report.anchor.is_some() {
-        return Ok(());
-    }
+/// What the cluster remembers and no line was compared with.
+fn check_anchors(dir: &Path, expect: &Expect, walked: &mut Walked) -> Result<(), VerifyError> {
     let (first, last) = (walked.report.first_seq, walked.report.last_seq);
-    let what = match walked.anchor {
-        Some(anchor) if anchor.sequence > last => return Err(cut_off(walked, anchor.sequence, CLUSTER_WITNESS)),
-        Some(anchor) if anchor.sequence < first => {
-            format!("the cluster's anchor is line {}, before the first line that is here", anchor.sequence)
+    let mut notice = |what| walked.report.notices.push(Notice { file: dir.to_path_buf(), line: 0, seq: None, what });
+    if expect.anchors.is_some() && walked.anchors.is_empty() && walked.report.anchor.is_none() {
+        notice(format!("the cluster holds no anchor of node {} yet", walked.report.node));
+    }
+    for anchor in std::mem::take(&mut walked.anchors).into_values() {
+        let upto = anchor.sequence;
+        if upto > last {
+            return Err(cut_off(walked, upto, CLUSTER_WITNESS));
         }
-        Some(anchor) => {
+        if upto >= first {
             // A number that no line has: those between a failed write and the fresh file.
-            let expected = hex::encode(anchor.hash);
-            let fault = Fault::Rewritten { witness: CLUSTER_WITNESS, expected };
-            return Err(broken(walked.end.clone(), Some(anchor.sequence), fault));
+            let fault = Fault::Rewritten { witness: CLUSTER_WITNESS, expected: hex::encode(anchor.hash) };
+            return Err(broken(walked.end.clone(), Some(upto), fault));
         }
-        None => format!("the cluster holds no anchor of node {} yet", walked.report.node),
-    };
-    walked.report.notices.push(Notice { file: dir.to_path_buf(), line: 0, seq: None, what });
+        let what = format!("the cluster knows line {upto}, which is before the first line that is here");
+        walked.report.notices.push(Notice { file: dir.to_path_buf(), line: 0, seq: None, what });
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@
 
 mod ends;
 mod fault;
+mod links;
 mod walk;
 
 pub use fault::{Fault, VerifyError, VerifyFailure};
@@ -83,7 +84,7 @@ pub struct VerifyReport {
     pub last_time_ms: u64,
     /// Lines behind the last checkpoint: nothing but the chain itself holds them.
     pub unsigned: u64,
-    /// The cluster's anchor that was found in the chain.
+    /// The cluster's newest anchor that was found in the chain.
     pub anchor: Option<u64>,
     /// What else there is to know; at most [`NOTICES_MAX`].
     pub notices: Vec<Notice>,

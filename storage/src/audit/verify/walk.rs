@@ -1,6 +1,6 @@
 //! From the first line to the last: each by itself, each behind the one before it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::AuditError;
 use super::super::files::{self, name};
 use super::super::head::Head;
-use super::super::line::{self, FORMAT, Hash, NO_HASH, NotALine, Parsed, Why};
+use super::super::line::{self, Hash, NO_HASH, NotALine, Parsed, Why};
 use super::super::reader::{LineReader, RawLine};
 use super::fault::{Fault, VerifyError, VerifyFailure};
 use super::{Anchor, Expect, NOTICES_MAX, Notice, Progress, VerifyReport};
@@ -29,24 +29,27 @@ pub(super) struct Walked {
     /// The key that signed, and the first checkpoint that says so.
     pub(super) key: [u8; 32],
     pub(super) first_checkpoint: (Place, u64),
-    /// The anchor for this node.
-    pub(super) anchor: Option<Anchor>,
+    /// The anchors of this node that no line was compared with, by number.
+    pub(super) anchors: BTreeMap<u64, Anchor>,
 }
 
-struct Walk<'a> {
-    expect: &'a Expect,
-    head: Option<&'a Head>,
-    report: VerifyReport,
+pub(super) struct Walk<'a> {
+    pub(super) expect: &'a Expect,
+    pub(super) head: Option<&'a Head>,
+    pub(super) report: VerifyReport,
     /// The last line that holds.
-    last: Option<(u64, Hash, Place)>,
-    key: Option<[u8; 32]>,
-    first_checkpoint: Option<(Place, u64)>,
-    anchor: Option<Anchor>,
-    last_checkpoint: Option<u64>,
+    pub(super) last: Option<(u64, Hash, Place)>,
+    pub(super) key: Option<[u8; 32]>,
+    pub(super) first_checkpoint: Option<(Place, u64)>,
+    /// What the cluster remembers of this node, not compared yet.
+    pub(super) anchors: BTreeMap<u64, Anchor>,
+    /// The keys in them.
+    pub(super) known_keys: BTreeSet<[u8; 32]>,
+    pub(super) last_checkpoint: Option<u64>,
     /// Numbers up to which files were deleted, by lines that say so.
-    deleted: BTreeSet<u64>,
+    pub(super) deleted: BTreeSet<u64>,
     /// What lies before the first line, if that is not the beginning: its file, the number before it.
-    missing: Option<(PathBuf, u64)>,
+    pub(super) missing: Option<(PathBuf, u64)>,
 }
 
 /// Walks all files.
@@ -67,7 +70,8 @@ pub(super) fn walk(
         last: None,
         key: expect.public_key,
         first_checkpoint: None,
-        anchor: None,
+        anchors: BTreeMap::new(),
+        known_keys: BTreeSet::new(),
         last_checkpoint: None,
         deleted: BTreeSet::new(),
         missing: None,
@@ -189,107 +193,6 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Of one node and cluster.
-    fn whose(&mut self, parsed: &Parsed<'_>) -> Result<(), Fault> {
-        let fields = &parsed.fields;
-        if self.last.is_none() {
-            self.report.node = fields.node;
-            let anchors = self.expect.anchors.iter().flatten();
-            self.anchor = anchors.filter(|anchor| anchor.node == fields.node).max_by_key(|a| a.sequence).copied();
-            self.key = self.key.or(self.anchor.map(|anchor| anchor.public_key));
-        }
-        if fields.node != self.report.node {
-            let (found, expected) = (format!("node {}", fields.node), format!("node {}", self.report.node));
-            return Err(Fault::Foreign { found, expected });
-        }
-        Ok(())
-    }
-
-    /// Behind the line before it.
-    fn in_place(&mut self, parsed: &Parsed<'_>, place: &Place, number: u64) -> Result<(), Fault> {
-        let fields = &parsed.fields;
-        let (expected, prev) = match &self.last {
-            Some((seq, hash, _)) => (seq + 1, *hash),
-            None if number == 1 && self.expect.from.is_none() => (1, NO_HASH),
-            None => return self.begin_late(parsed, place, number),
-        };
-        if place.line == 1 && fields.why == Some(Why::Break) && fields.seq > expected {
-            return Err(Fault::Recorded { reason: fields.reason.clone(), expected });
-        }
-        let gap =
-            place.line == 1 && fields.why == Some(Why::Gap) && fields.after.is_some_and(|after| after + 1 == expected);
-        if fields.seq > expected && !gap {
-            return Err(Fault::Missing { expected, upto: fields.seq - 1 });
-        }
-        if fields.seq < expected {
-            return Err(Fault::Repeated { expected });
-        }
-        if fields.why == Some(Why::Break) {
-            return Err(Fault::Recorded { reason: fields.reason.clone(), expected });
-        }
-        if !parsed.follows(&prev) {
-            return Err(Fault::Replaced);
-        }
-        if place.line == 1 && !parsed.is_checkpoint() {
-            return Err(Fault::NoCheckpoint);
-        }
-        Ok(())
-    }
-
-    /// The first line that is looked at is not the first that was written.
-    fn begin_late(&mut self, parsed: &Parsed<'_>, place: &Place, number: u64) -> Result<(), Fault> {
-        if !parsed.is_checkpoint() {
-            return Err(Fault::NoCheckpoint);
-        }
-        let seq = parsed.fields.seq;
-        if self.expect.from.is_some() {
-            self.notice(place, Some(seq), format!("verified from here on, as asked: from line {seq}"));
-        } else {
-            let before = place.file.with_file_name(name(number.saturating_sub(1)));
-            self.missing = Some((before, seq.saturating_sub(1)));
-        }
-        Ok(())
-    }
-
-    fn checkpoint(&mut self, parsed: &Parsed<'_>, place: &Place) -> Result<(), Fault> {
-        let fields = &parsed.fields;
-        if let Some(format) = fields.format.filter(|format| *format != FORMAT) {
-            return Err(Fault::Format(format));
-        }
-        let since = || self.last_checkpoint.map_or_else(|| "the beginning".to_owned(), |seq| format!("line {seq}"));
-        let signer = parsed.signed_by().ok_or_else(|| Fault::Forged { since: since() })?;
-        let key = *self.key.get_or_insert(signer);
-        if signer != key {
-            return Err(Fault::ForeignKey { found: hex::encode(signer), expected: hex::encode(key) });
-        }
-        let cluster = fields.cluster.clone().unwrap_or_default();
-        if self.report.cluster.is_empty() {
-            self.report.cluster = cluster;
-        } else if cluster != self.report.cluster {
-            let (found, expected) = (format!("cluster {cluster}"), format!("cluster {}", self.report.cluster));
-            return Err(Fault::Foreign { found, expected });
-        }
-        self.first_checkpoint.get_or_insert_with(|| (place.clone(), fields.seq));
-        self.last_checkpoint = Some(fields.seq);
-        self.report.checkpoints += 1;
-        self.report.unsigned = 0;
-        Ok(())
-    }
-
-    /// What the head file and the cluster remember of this line.
-    fn witnesses(&mut self, parsed: &Parsed<'_>) -> Result<(), Fault> {
-        let seq = parsed.fields.seq;
-        if let Some(head) = self.head.filter(|head| head.seq == seq && head.hash != parsed.hash) {
-            return Err(Fault::Rewritten { witness: HEAD_WITNESS, expected: hex::encode(head.hash) });
-        }
-        let Some(anchor) = self.anchor.filter(|anchor| anchor.sequence == seq) else { return Ok(()) };
-        if anchor.hash != parsed.hash {
-            return Err(Fault::Rewritten { witness: CLUSTER_WITNESS, expected: hex::encode(anchor.hash) });
-        }
-        self.report.anchor = Some(seq);
-        Ok(())
-    }
-
     fn remember(&mut self, parsed: &Parsed<'_>, place: &Place) {
         let fields = &parsed.fields;
         let what = match (fields.kind.as_str(), fields.why) {
@@ -339,7 +242,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn notice(&mut self, place: &Place, seq: Option<u64>, what: String) {
+    pub(super) fn notice(&mut self, place: &Place, seq: Option<u64>, what: String) {
         if self.report.notices.len() < NOTICES_MAX {
             self.report.notices.push(Notice { file: place.file.clone(), line: place.line, seq, what });
         }
@@ -358,7 +261,7 @@ impl Walk<'_> {
         }
         (self.report.last_hash, self.report.public_key) = (hex::encode(hash), hex::encode(key));
         debug_assert_eq!(seq, self.report.last_seq);
-        Some(Ok(Walked { report: self.report, end, key, first_checkpoint, anchor: self.anchor }))
+        Some(Ok(Walked { report: self.report, end, key, first_checkpoint, anchors: self.anchors }))
     }
 }
 
