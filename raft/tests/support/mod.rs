@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part of this module")]
 
 pub mod mirror;
+pub mod rights;
 
 use consigner_gate::tls::{ALPN_PEER, client_config};
 use consigner_gate::{ClientTls, Door, DoorConfig, DoorLimits, ReloadableTls, ServerTls};
@@ -14,6 +15,7 @@ use consigner_rules::slashing::AgreedDuty;
 use consigner_rules::{Command, Outcome, Particulars, PublicKey, Root, SealedKey, SignRequest, SigningType};
 use mirror::Mirror;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
+use rights::Rights;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,6 +45,7 @@ pub struct Node {
     door: JoinHandle<usize>,
     pub fatal: Arc<Mutex<Vec<String>>>,
     pub mirror: Arc<Mirror>,
+    pub rights: Arc<Rights>,
 }
 
 impl Lab {
@@ -96,6 +99,8 @@ impl Lab {
         let fatal: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&fatal);
         let mirror: Arc<Mirror> = Arc::default();
+        let rights: Arc<Rights> = Arc::default();
+        let told = Arc::clone(&rights);
         let (fed, settling) = (Arc::clone(&mirror), Arc::clone(&mirror));
         let options = ClusterOptions {
             node_id: id,
@@ -107,7 +112,7 @@ impl Lab {
             snapshot_every: self.snapshot_every,
             on_keys: Arc::new(move |feed| fed.take(feed)),
             on_settle: Arc::new(move || Box::pin(Arc::clone(&settling).settled())),
-            on_policy: Arc::new(|_| {}),
+            on_policy: Arc::new(move |state| told.take(state)),
             on_fatal: Arc::new(move |reason| noted.lock().unwrap().push(reason.to_owned())),
         };
         let (cluster, service) = Cluster::open(options).await?;
@@ -123,7 +128,7 @@ impl Lab {
         let stop = CancellationToken::new();
         let door = Door::bind(config).await.unwrap();
         let door = tokio::spawn(door.serve(service, stop.clone()));
-        Ok(Node { cluster, stop, door, fatal, mirror })
+        Ok(Node { cluster, stop, door, fatal, mirror, rights })
     }
 
     /// Stops a node: its door closes first, so that it is cut off before it can say goodbye.
@@ -166,6 +171,10 @@ impl Lab {
 
     pub fn mirror(&self, id: u64) -> &Mirror {
         &self.nodes[&id].mirror
+    }
+
+    pub fn rights(&self, id: u64) -> &Rights {
+        &self.nodes[&id].rights
     }
 
     /// A node that does not lead.
