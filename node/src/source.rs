@@ -1,10 +1,12 @@
 //! Reads every source that is set up, for a node's own sources and for `consigner keys import` alike.
 //!
 //! In: [`SourceConfig`]. Out: candidates, and the sources that could not be read. One source that fails does not keep
-//! the others from being read. Deliberately absent: decryption and whatever becomes of the keys.
+//! the others from being read. Deliberately absent: decryption and whatever becomes of the keys, and the audit of reads:
+//! [`Gathered::reads`] tells what there is to tell.
 
 use crate::config::SourceConfig;
-use consigner_keys::source::{Candidate, DirectorySource, KeyConfigSource, SourceError};
+use crate::report::one_line;
+use consigner_keys::source::{Candidate, DirectorySource, KeyConfigSource, LooseFiles, Material, SourceError};
 
 /// What the sources offer.
 #[derive(Default)]
@@ -13,6 +15,21 @@ pub struct Gathered {
     pub candidates: Vec<Candidate>,
     /// Sources that could not be read at all.
     pub failures: Vec<SourceFailure>,
+    /// Every source that was opened, in the order of reading.
+    pub reads: Vec<SourceRead>,
+}
+
+/// A source that was opened, for the audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceRead {
+    /// Which, for people: a directory or an address.
+    pub source: String,
+    /// Keys that it offers, readable or not.
+    pub offered: usize,
+    /// Those of them that were refused because other users can read their files, in words.
+    pub loose: Vec<String>,
+    /// Why it could not be read as a whole.
+    pub error: Option<String>,
 }
 
 /// A source that could not be read.
@@ -38,18 +55,23 @@ impl SourceFailure {
     }
 }
 
-/// Reads all sources.
+/// Reads all sources, with a warning for files that other users can read: for an operator's own machine.
 pub async fn gather(config: &SourceConfig) -> Gathered {
+    gather_with(config, LooseFiles::Warn).await
+}
+
+/// Reads all sources; `loose` says what becomes of files that other users can read.
+pub async fn gather_with(config: &SourceConfig, loose: LooseFiles) -> Gathered {
     let mut gathered = Gathered::default();
     if let Some(directory) = config.key_config.clone() {
         let source = directory.display().to_string();
-        let read = blocking(move || KeyConfigSource { directory }.read()).await;
+        let read = blocking(move || KeyConfigSource { directory }.read_with(loose)).await;
         gathered.take(source, read);
     }
     if let Some(keystores) = config.keystores.clone() {
         let source = keystores.path.display().to_string();
         let directory = DirectorySource { keystores: keystores.path, passwords: keystores.passwords };
-        let read = blocking(move || directory.read()).await;
+        let read = blocking(move || directory.read_with(loose)).await;
         gathered.take(source, read);
     }
     remote(config, &mut gathered).await;
@@ -75,10 +97,26 @@ async fn remote(config: &SourceConfig, gathered: &mut Gathered) {
 
 impl Gathered {
     fn take(&mut self, source: String, read: Result<Vec<Candidate>, SourceError>) {
+        let (offered, loose, error) = match &read {
+            Ok(candidates) => (candidates.len(), candidates.iter().filter_map(refused_as_loose).collect(), None),
+            Err(error) => (0, Vec::new(), Some(one_line(error))),
+        };
+        self.reads.push(SourceRead { source: source.clone(), offered, loose, error });
         match read {
             Ok(candidates) => self.candidates.extend(candidates),
             Err(error) => self.failures.push(SourceFailure { source, error }),
         }
+    }
+}
+
+fn refused_as_loose(candidate: &Candidate) -> Option<String> {
+    match &candidate.material {
+        Material::Failed(error @ SourceError::OpenToOthers { .. }) => Some(error.to_string()),
+        Material::Failed(_)
+        | Material::Keystore { .. }
+        | Material::Wallet { .. }
+        | Material::Raw(_)
+        | Material::Remote(_) => None,
     }
 }
 

@@ -8,6 +8,7 @@
 //! cluster does not come back from one. Every node may have sources, the same or others: the cluster decides, and a
 //! duplicate is none. Deliberately absent: histories; and which keys the cluster should not have.
 
+mod access;
 mod fingerprint;
 mod run;
 
@@ -38,8 +39,9 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Nothing happens before [`Self::run`].
+    /// Tells the audit which secret files the start has opened; nothing else happens before [`Self::run`].
     pub(super) fn new(config: &Config, cluster: Cluster, parts: &Parts) -> Arc<Self> {
+        access::of_start(&parts.audit, config);
         let (custody, decrypt) = (parts.custody.clone(), DecryptPool::clone(&parts.decrypt));
         let (config, status, asked) = (config.keys.source.clone(), Mutex::default(), Notify::new());
         Arc::new(Self { config, cluster, custody, decrypt, audit: parts.audit.clone(), status, asked })

@@ -3,13 +3,13 @@
 //! In: the configuration. Out: a [`Summary`]. Keys are imported in batches while later ones are still decrypted, so a
 //! run that is cut short loses nothing.
 
-use super::Sources;
+use super::{Sources, access};
 use crate::report::one_line;
 use crate::source::{self, Gathered};
 use consigner_api::audit::{self, AuditError};
 use consigner_api::{ImportResult, ImportStatus, Origin, ReloadState, Wish, import_secrets};
 use consigner_keys::SecretKey;
-use consigner_keys::source::{Loaded, Loading, Outcome, Progress, SourceError, fetcher};
+use consigner_keys::source::{Loaded, Loading, LooseFiles, Outcome, Progress, SourceError, fetcher};
 use consigner_rules::PublicKey;
 use std::sync::Arc;
 
@@ -40,7 +40,8 @@ type Ready = (String, PublicKey, SecretKey);
 impl Sources {
     pub(super) async fn import_new(self: &Arc<Self>) -> Summary {
         let mut summary = Summary::default();
-        let Gathered { candidates, failures } = source::gather(&self.config).await;
+        let Gathered { candidates, failures, reads } = source::gather_with(&self.config, self.loose_files()).await;
+        reads.iter().for_each(|read| access::of_source(&self.audit, read));
         // A source without keys is where an operator will put some.
         for failure in failures.iter().filter(|failure| !failure.is_empty_source()) {
             summary.sources_failed += 1;
@@ -151,6 +152,11 @@ impl Sources {
             audit::Event::new(actor, audit::Operation::KeyImport, *outcome, reason).about(Some(key))
         });
         self.audit.conclude_all(events).await
+    }
+
+    /// What becomes of files that other users can read.
+    const fn loose_files(&self) -> LooseFiles {
+        if self.config.allow_loose_permissions { LooseFiles::Warn } else { LooseFiles::Refuse }
     }
 
     fn was_deleted(&self, public_key: &PublicKey) -> bool {

@@ -104,7 +104,7 @@ pub(super) async fn import(
     let known: BTreeSet<PublicKey> =
         keys::list(client).await?.into_iter().map(|KeyEntry { pubkey, .. }| pubkey).collect();
     let known = Arc::new(known);
-    let Gathered { candidates, failures } = source::gather(config).await;
+    let Gathered { candidates, failures, .. } = source::gather(config).await;
     let mut report = Report::default();
     for failure in failures {
         report.add(Line::failed(failure.source, None, one_line(&failure.error)), quiet);
