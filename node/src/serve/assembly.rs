@@ -1,5 +1,6 @@
 //! The parts that exist before the cluster does, and what the cluster and the API are told about them.
 
+use super::audit::NodeAudit;
 use super::perimeter::Perimeter;
 use super::reload::{OnRequest, Reload};
 use super::token::TokenFile;
@@ -14,6 +15,7 @@ use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions};
 use consigner_raft::{Cluster, ClusterOptions, Member};
 use consigner_rules::Network;
 use consigner_rules::command::ClusterIdentity;
+use consigner_storage::AuditError;
 use std::sync::Arc;
 
 /// Keys in memory, and their way there.
@@ -24,6 +26,8 @@ pub(super) struct Parts {
     pub decrypt: Arc<DecryptPool>,
     /// Where sources and API tell what they do.
     pub audit: Auditor,
+    /// Its lines on disk; `None`: the configuration wants none.
+    pub node_audit: Option<Arc<NodeAudit>>,
     /// The identity towards the other nodes.
     pub peer_tls: Arc<ReloadableClientTls>,
     /// From where the doors are reached.
@@ -46,9 +50,19 @@ impl Parts {
         let token = config.keymanager.as_ref().and_then(|keymanager| keymanager.token_file.as_deref());
         let token = token.map(TokenFile::open).transpose()?;
         let oauth = config.oauth.clone().map(TokenVerifier::new).transpose()?;
-        let (perimeter, audit) = (Perimeter::new(config), Auditor::to_log_only());
-        Ok(Self { keyring, custody, decrypt, audit, peer_tls, perimeter, token, oauth })
+        let perimeter = Perimeter::new(config);
+        let (audit, node_audit) = open_audit(config).await?;
+        Ok(Self { keyring, custody, decrypt, audit, node_audit, peer_tls, perimeter, token, oauth })
     }
+}
+
+/// Opened before anything that is told to it; reads a file of up to `audit.rotate-size`.
+async fn open_audit(config: &Config) -> Result<(Auditor, Option<Arc<NodeAudit>>), ServeError> {
+    let Some(settings) = config.audit.clone() else { return Ok((Auditor::to_log_only(), None)) };
+    let (node, cluster_id, sample) = (config.node.id, config.cluster_id, settings.attestation_sample);
+    let opened = tokio::task::spawn_blocking(move || NodeAudit::open(&settings, node, cluster_id)).await;
+    let audit = opened.map_err(|_| ServeError::Audit(AuditError::Closed))??;
+    Ok((Auditor::with_duties(audit.clone(), sample), Some(audit)))
 }
 
 pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal) -> ClusterOptions {

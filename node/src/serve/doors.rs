@@ -2,6 +2,7 @@
 //!
 //! In: configuration and the services behind the doors. Out: open doors that serve until they are stopped.
 
+use super::audit::{self, NodeAudit};
 use super::perimeter::Perimeter;
 use super::readiness::Readiness;
 use super::telemetry::{self, MetricsService};
@@ -78,12 +79,13 @@ pub(super) struct Behind<'a> {
     pub(super) perimeter: &'a Perimeter,
     pub(super) token: Option<&'a TokenFile>,
     pub(super) readiness: &'a Readiness,
+    pub(super) audit: Option<&'a Arc<NodeAudit>>,
     pub(super) on_fatal: &'a OnFatal,
 }
 
 /// Binds all doors before the first one serves, so that a taken port stops the start.
 pub(super) async fn open_doors(config: &Config, behind: Behind<'_>) -> Result<Doors, ServeError> {
-    let Behind { app, peers, perimeter, token, readiness, on_fatal } = behind;
+    let Behind { app, peers, perimeter, token, audit, readiness, on_fatal } = behind;
     let mut opening = Opening { audit: &app.audit, tls: Vec::new(), counters: Vec::new() };
     let api = opening.api(config, perimeter).await?;
     let peer = opening.peer(config, perimeter).await?;
@@ -93,7 +95,7 @@ pub(super) async fn open_doors(config: &Config, behind: Behind<'_>) -> Result<Do
     let (own, connections) = (config.token_door.as_ref(), config.api.connections_max);
     let token_door = opening.own("token-door", own, &perimeter.token_door.rules, connections).await?;
     let Opening { tls, counters, .. } = opening;
-    let metrics = serve_metrics(config, app, counters, perimeter, on_fatal).await?;
+    let metrics = serve_metrics(config, app, counters, perimeter, audit, on_fatal).await?;
 
     let custody = app.custody.clone();
     let ready = readiness.for_api(move || custody.status().trouble());
@@ -203,6 +205,7 @@ async fn serve_metrics(
     app: &Arc<App>,
     doors: Vec<(&'static str, Arc<DoorCounters>)>,
     perimeter: &Perimeter,
+    audit: Option<&Arc<NodeAudit>>,
     on_fatal: &OnFatal,
 ) -> Result<Option<Serving>, ServeError> {
     let Some(metrics) = &config.metrics else { return Ok(None) };
@@ -213,10 +216,12 @@ async fn serve_metrics(
     let handle = telemetry::recorder();
     consigner_api::describe_metrics();
     telemetry::describe();
-    let (app, doors) = (app.clone(), opening.counters);
+    audit::describe();
+    let (app, doors, audit) = (app.clone(), opening.counters, audit.cloned());
     let before = Arc::new(move || {
         consigner_api::record_gauges(&app);
         telemetry::record_keyring(&app.keyring);
+        audit.iter().for_each(|audit| audit.record());
         doors.iter().for_each(|(door, counters)| telemetry::record_door(door, counters));
     });
     let service = MetricsService::new(handle.clone(), metrics.host_allowlist.clone(), before);

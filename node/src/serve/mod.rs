@@ -9,6 +9,7 @@
 //! In: a checked [`Config`]. Out: a running [`Node`]. Deliberately absent: every decision; this file only connects.
 
 mod assembly;
+pub mod audit;
 mod doors;
 pub mod import;
 pub mod key_feed;
@@ -27,12 +28,14 @@ pub mod token;
 
 use crate::config::Config;
 use assembly::{Parts, app, cluster_options};
+use audit::NodeAudit;
 use consigner_api::App;
 use consigner_gate::oauth::OAuthError;
 use consigner_gate::{DoorError, TlsError};
 use consigner_keys::Keyring;
 use consigner_raft::{Cluster, OpenError, PeerService};
 use consigner_rules::command::ClusterIdentity;
+use consigner_storage::AuditError;
 use doors::{Behind, Doors, Serving, open_doors};
 use import::Importer;
 use network::ChainError;
@@ -50,6 +53,9 @@ pub use stop::until_stopped;
 
 /// Everything after the requests in flight: hand-over, Raft, storage. With the door's 5 s it stays below 10 s.
 const CLUSTER_STOP: Duration = Duration::from_secs(4);
+
+/// How long the stop waits for the cluster to note where the audit ends.
+const LAST_ANCHOR: Duration = Duration::from_secs(1);
 
 /// Called with the reason when the node must not go on; must not return to normal operation.
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
@@ -83,6 +89,9 @@ pub enum ServeError {
     /// The data must not be used, or Raft does not start.
     #[error("the node's data")]
     Open(#[from] OpenError),
+    /// The audit cannot be written.
+    #[error("the audit of this node")]
+    Audit(#[from] AuditError),
     /// A port is taken.
     #[error(transparent)]
     Door(#[from] DoorError),
@@ -104,6 +113,7 @@ pub struct Node {
     peer: Serving,
     metrics: Option<Serving>,
     reload: Arc<Reload>,
+    audit: Option<Arc<NodeAudit>>,
     background: CancellationToken,
     _pid_file: Option<PidFile>,
 }
@@ -145,6 +155,10 @@ impl Node {
         if let Some(oauth) = parts.oauth.clone() {
             spawn_needed("follows an issuer's keys", oauth.run(background.clone()), &background, &on_fatal);
         }
+        if let (Some(audit), Some(settings)) = (&parts.node_audit, &config.audit) {
+            let anchoring = audit.clone().anchor(cluster.clone(), settings.anchor_interval);
+            spawn_needed("anchors the audit", anchoring, &background, &on_fatal);
+        }
         tracing::info!(
             node = config.node.id,
             name = config.node.name,
@@ -162,6 +176,7 @@ impl Node {
             peer,
             metrics,
             reload,
+            audit: parts.node_audit,
             background,
             _pid_file: pid_file,
         })
@@ -188,10 +203,17 @@ impl Node {
         // Together: each may wait for its requests in flight.
         futures::future::join_all(self.asked.into_iter().map(Serving::stop)).await;
         self.keyring.stop();
+        if let Some(audit) = &self.audit {
+            let _best_effort = audit.clone().anchor_now(&self.cluster, LAST_ANCHOR).await;
+        }
         self.cluster.shutdown(CLUSTER_STOP).await;
         self.peer.stop().await;
         if let Some(metrics) = self.metrics {
             metrics.stop().await;
+        }
+        if let Some(audit) = self.audit {
+            // Nobody is left who could tell it anything.
+            let _panicked = tokio::task::spawn_blocking(move || audit.close()).await;
         }
         tracing::info!(milliseconds = begun.elapsed().as_millis(), "node stopped");
     }
@@ -206,8 +228,8 @@ async fn open(
     readiness: &Readiness,
     on_fatal: &OnFatal,
 ) -> Result<(Doors, Option<PidFile>), ServeError> {
-    let (perimeter, token) = (&*parts.perimeter, parts.token.as_ref());
-    let doors = open_doors(config, Behind { app, peers, perimeter, token, readiness, on_fatal }).await?;
+    let (perimeter, token, audit) = (&*parts.perimeter, parts.token.as_ref(), parts.node_audit.as_ref());
+    let doors = open_doors(config, Behind { app, peers, perimeter, token, audit, readiness, on_fatal }).await?;
     Ok((doors, write_pid_file(config)?))
 }
 
