@@ -28,8 +28,8 @@ enum Kind {
 type Named<'c> = (String, &'c Path, Kind);
 
 impl Config {
-    /// Whether every file that the node will read exists and can be opened, and is private if it is a secret. Returns
-    /// remarks about sources that are not there: keys that the cluster holds sign without them.
+    /// Whether every file that the node will read exists and can be opened, and is private if it is a secret, and whether
+    /// the TLS files hold what they should. Returns remarks about sources that are not there: keys that the cluster holds sign without them.
     ///
     /// # Errors
     /// One problem per file, by key.
@@ -47,6 +47,10 @@ impl Config {
             } else {
                 remarks.push(problem.to_string());
             }
+        }
+        if problems.is_empty() {
+            // Of a file that cannot be read nothing more is to be said.
+            problems = self.check_tls(config_file);
         }
         if problems.is_empty() { Ok(remarks) } else { Err(ConfigError(problems)) }
     }
@@ -76,7 +80,7 @@ impl Config {
     }
 
     /// The listeners beside the API port, by section.
-    fn own_doors(&self) -> Vec<(&'static str, &OwnDoor)> {
+    pub(super) fn own_doors(&self) -> Vec<(&'static str, &OwnDoor)> {
         let keymanager = self.keymanager.as_ref().and_then(|keymanager| keymanager.door.as_ref());
         let doors =
             [("keymanager", keymanager), ("admin", self.admin.as_ref()), ("token-door", self.token_door.as_ref())];

@@ -15,6 +15,11 @@ const WEB3SIGNER: &[(&str, Option<char>, &str, Part)] = &[
     ("data-path", None, "node.data-dir", Part::Whole),
     ("logging", Some('l'), "log.level", Part::Whole),
     ("logging-format", None, "log.format", Part::Whole),
+    ("tls-keystore-file", None, "api.tls.pkcs12", Part::Whole),
+    ("tls-keystore-password-file", None, "api.tls.pkcs12-password-file", Part::Whole),
+    ("tls-known-clients-file", None, "api.tls.known-clients", Part::Whole),
+    ("tls-allow-any-client", None, "api.tls.known-clients", Part::Refused(ANY_CLIENT)),
+    ("tls-allow-ca-clients", None, "api.tls.client-ca", Part::Refused(CA_CLIENTS)),
     ("metrics-host", None, "metrics.listen", Part::Host),
     ("metrics-port", None, "metrics.listen", Part::Port),
     ("key-config-path", None, "keys.source.key-config-path", Part::Whole),
@@ -31,6 +36,14 @@ const WEB3SIGNER: &[(&str, Option<char>, &str, Part)] = &[
     ("enable-key-manager-api", None, "keymanager.enabled", Part::Switch),
 ];
 
+/// Why a client must be vouched for.
+const ANY_CLIENT: &str = "not done here: whoever reaches the port could sign. Name the clients' CA in api.tls.client-ca \
+                          (--api-tls-client-ca), or their certificates in api.tls.known-clients";
+
+/// Web3Signer means all CAs that its Java runtime trusts.
+const CA_CLIENTS: &str = "not done here: every public CA could make a client. Name the CA that may in \
+                          api.tls.client-ca (--api-tls-client-ca)";
+
 #[derive(Clone, Copy)]
 enum Part {
     Whole,
@@ -39,6 +52,8 @@ enum Part {
     Seconds,
     /// Whole, and `true` when no value follows.
     Switch,
+    /// A switch that is refused with this reason unless it is off.
+    Refused(&'static str),
 }
 
 /// Adds all flags to a command.
@@ -57,8 +72,14 @@ pub fn augment(mut command: Command) -> Command {
         command = command.arg(arg.help_heading("Configuration (overrides file and environment)"));
     }
     for (name, short, path, part) in WEB3SIGNER {
-        let mut arg = Arg::new(*name).long(*name).value_name("VALUE").help(format!("Web3Signer's name for {path}"));
-        if matches!(part, Part::Switch) {
+        let help = match part {
+            Part::Refused(_) => format!("Web3Signer's; refused: see {path}"),
+            Part::Whole | Part::Host | Part::Port | Part::Seconds | Part::Switch => {
+                format!("Web3Signer's name for {path}")
+            }
+        };
+        let mut arg = Arg::new(*name).long(*name).value_name("VALUE").help(help);
+        if matches!(part, Part::Switch | Part::Refused(_)) {
             arg = arg.num_args(0..=1).default_missing_value("true");
         }
         if let Some(short) = short {
@@ -80,6 +101,7 @@ pub fn values(matches: &ArgMatches) -> Vec<FlagValue> {
             Part::Host => Target::ListenHost(key),
             Part::Port => Target::ListenPort(key),
             Part::Seconds => Target::Seconds(key),
+            Part::Refused(reason) => Target::Refused(reason),
         };
         given(matches, name, name, target)
     });

@@ -7,6 +7,7 @@ use super::sealer::{LocalSecret, SealerKind};
 use super::tests::{MINIMAL, loaded};
 use super::vault::VaultAuth;
 use super::{Config, ConfigError, load};
+use crate::certs::CertificateDir;
 use consigner_gate::tls::ClientAuth;
 use consigner_keys::source::Passwords;
 use std::os::unix::fs::PermissionsExt as _;
@@ -231,8 +232,19 @@ fn a_secret_that_others_may_read_is_refused_with_the_cure() {
     let file = dir.path().join("consigner.yaml");
     let sections = "keys: {sealer: {local: {key-file: k, previous-key-files: [old]}}, source: {keystores-path: gone}}";
     std::fs::write(&file, text(&format!("{sections}\nkeymanager: {{enabled: true, token-file: t}}\n"))).unwrap();
-    for name in ["a.pem", "a-key.pem", "ca.pem", "p.pem", "p-key.pem", "k", "old", "t"] {
+    for name in ["k", "old", "t"] {
         std::fs::write(dir.path().join(name), "x").unwrap();
+    }
+    let certificates = CertificateDir::new(dir.path().join("certs"));
+    certificates.ensure(["node1"].into_iter()).unwrap();
+    for (from, names) in [
+        (certificates.cert("node1"), &["a.pem", "p.pem"][..]),
+        (certificates.key("node1"), &["a-key.pem", "p-key.pem"]),
+        (certificates.cert("ca"), &["ca.pem"]),
+    ] {
+        for name in names {
+            std::fs::copy(&from, dir.path().join(name)).unwrap();
+        }
     }
     let mode = |name: &str, mode| {
         std::fs::set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();

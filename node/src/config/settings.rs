@@ -52,6 +52,8 @@ pub enum Target {
     ListenPort(&'static Key),
     /// A whole number of seconds for a [`keys::Form::Duration`].
     Seconds(&'static Key),
+    /// Nothing: the flag is refused with this reason, unless it says `false`.
+    Refused(&'static str),
 }
 
 impl Settings {
@@ -128,6 +130,12 @@ impl Settings {
                 Target::ListenHost(key) => (*key, vec![format!("{}:{}", bracketed(text), self.listen(key).1)]),
                 Target::ListenPort(key) => (*key, vec![format!("{}:{text}", self.listen(key).0)]),
                 Target::Seconds(key) => (*key, vec![format!("{text}s")]),
+                Target::Refused(reason) => {
+                    if super::values::switch(text) != Some(false) {
+                        self.problems.push(Problem { origin, key: String::new(), what: (*reason).to_owned() });
+                    }
+                    continue;
+                }
             };
             self.by_path.insert(key.path, Setting { texts, origin });
         }

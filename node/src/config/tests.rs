@@ -106,6 +106,18 @@ fn web3signer_flags_set_parts_of_an_address() {
 }
 
 #[test]
+fn flags_that_would_let_anybody_in_are_refused_with_the_reason() {
+    let flag = |text: &str| FlagValue {
+        target: Target::Refused("name the CA"),
+        flag: "--tls-allow-any-client".into(),
+        text: text.into(),
+    };
+    assert!(loaded(MINIMAL, &[], &[flag("false")]).is_ok(), "off is what is done here");
+    let error = loaded(MINIMAL, &[], &[flag("true")]).unwrap_err();
+    assert_eq!(error.to_string(), "flag --tls-allow-any-client: name the CA");
+}
+
+#[test]
 fn variables_and_flags_of_all_keys_are_different() {
     for name in [Key::variable, Key::flag] {
         let mut names: Vec<String> = KEYS.iter().map(name).collect();

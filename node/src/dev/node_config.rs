@@ -61,6 +61,11 @@ fn tree(plan: &Plan, options: &DevOptions, id: u64) -> Tree {
     set("metrics.listen", plan.metrics_addr(id));
     // On the API port, to the administrator's certificate.
     set("keymanager.enabled", "true".into());
+    // No rates and no pauses: tests and benchmarks ask as fast as they can (DESIGN 11).
+    for key in ["keymanager.rate", "limits.keymanager", "limits.admin"] {
+        set(&format!("{key}.per-second"), "0".into());
+    }
+    set("limits.failed-credentials.free", "0".into());
     set("keys.sealer.local.key-file", "../sealing.key".into());
     set("keys.import.interop-count", options.validators.to_string());
     if let Some(file) = &options.raw_keys {
