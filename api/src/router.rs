@@ -182,13 +182,15 @@ fn handling_keys() -> Router<Arc<Shared>> {
 }
 
 fn managing_keys() -> Router<Arc<Shared>> {
-    let keystores =
-        get(keymanager::keystores_list).post(keymanager::keystores_import).delete(keymanager::keystores_delete);
-    let remote_keys =
-        get(keymanager::remotekeys_list).post(keymanager::remotekeys_import).delete(keymanager::remotekeys_delete);
     Router::new()
-        .route("/eth/v1/keystores", keystores)
-        .route("/eth/v1/remotekeys", remote_keys)
+        .route(
+            "/eth/v1/keystores",
+            get(keymanager::keystores_list).post(keymanager::keystores_import).delete(keymanager::keystores_delete),
+        )
+        .route(
+            "/eth/v1/remotekeys",
+            get(keymanager::remotekeys_list).post(keymanager::remotekeys_import).delete(keymanager::remotekeys_delete),
+        )
         .route_layer(from_fn(key_deadline))
 }
 

@@ -182,7 +182,8 @@ async fn access_token(
         Some(_) if !has_policy && !wants_node_token => refused(NO_POLICY),
         Some(oauth) if has_policy => {
             let claims = oauth.verify(text).await.map_err(|why| {
-                let reason = format!("access token: {}", with_causes(&why));
+                let neither = if wants_node_token { "this is not the token of this node; as an " } else { "" };
+                let reason = format!("{neither}access token: {}", with_causes(&why));
                 if why.is_unavailable() { ApiError::Unavailable(reason) } else { ApiError::Unauthorized(reason) }
             })?;
             let (issuer, subject, values) = (claims.issuer, claims.subject, claims.values);

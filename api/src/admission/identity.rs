@@ -106,15 +106,15 @@ pub(crate) async fn somebody(State(shared): State<Arc<Shared>>, request: Request
 }
 
 async fn permitted(parts: &Parts, shared: &Shared, what: audit::Operation) -> Result<Caller, ApiError> {
-    let operation = operation(parts)?;
-    let caller = match known(parts, shared, Some(operation), None).await {
+    let needs = needs_of(parts)?;
+    let caller = match known(parts, shared, needs.operation(), None).await {
         Ok(caller) => caller,
         Err(error) => {
             tell(parts, shared, &stranger(parts, shared.door), what, &error);
             return Err(error);
         }
     };
-    match confirmed(shared, &caller, operation).await {
+    match confirmed(shared, &caller, needs).await {
         Ok(_) => Ok(caller),
         Err(error) => {
             tell(parts, shared, &caller.actor(), what, &error);
@@ -129,11 +129,11 @@ fn within_rate(shared: &Shared, permission: Permission) -> Result<Permission, Ap
     shared.limiter.admit(&permission.client, rate).map(|()| permission)
 }
 
-/// What the route that was chosen is in the words of a policy.
-pub(crate) fn operation(parts: &Parts) -> Result<Operation, ApiError> {
+/// What the caller of the route that was chosen needs.
+pub(crate) fn needs_of(parts: &Parts) -> Result<Needs, ApiError> {
     let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    needs(&parts.method, route).and_then(Needs::operation).ok_or_else(|| {
-        tracing::error!(method = %parts.method, route, "an endpoint without an operation: nobody is let in");
+    needs(&parts.method, route).ok_or_else(|| {
+        tracing::error!(method = %parts.method, route, "an endpoint that no table knows: nobody is let in");
         ApiError::Internal
     })
 }
@@ -142,16 +142,16 @@ pub(crate) fn operation(parts: &Parts) -> Result<Operation, ApiError> {
 ///
 /// "No" is said only by a node that is in contact: another one may know an older policy than the cluster's. "Yes" to a
 /// call that changes something is said behind a barrier; what signs is judged again, under the lease (`raft`).
-pub(crate) async fn confirmed(shared: &Shared, caller: &Caller, operation: Operation) -> Result<Permission, ApiError> {
+pub(crate) async fn confirmed(shared: &Shared, caller: &Caller, needs: Needs) -> Result<Permission, ApiError> {
     let cluster = &shared.app.cluster;
-    let judgement = judged(shared, caller, operation).and_then(|permission| within_rate(shared, permission));
+    let judgement = judged(shared, caller, needs).and_then(|permission| within_rate(shared, permission));
     if cluster.read(|state| state.identity().is_none()) {
         return judgement;
     }
     match judgement {
-        Ok(_) if wants_barrier(operation) => {
+        Ok(_) if wants_barrier(needs) => {
             cluster.barrier(BARRIER_DEADLINE).await?;
-            judged(shared, caller, operation)
+            judged(shared, caller, needs)
         }
         Err(error @ (ApiError::Forbidden(_) | ApiError::Unauthorized(_))) => {
             cluster.ready()?;
@@ -162,11 +162,11 @@ pub(crate) async fn confirmed(shared: &Shared, caller: &Caller, operation: Opera
 }
 
 /// What only looks must answer without a quorum: that is when operators look.
-const fn wants_barrier(operation: Operation) -> bool {
-    match operation {
-        Operation::Sign(_) | Operation::ListKeys => false,
-        Operation::KeyManager(_) => true,
-        Operation::Admin(verb) => match verb {
+const fn wants_barrier(needs: Needs) -> bool {
+    match needs {
+        Needs::Nothing | Needs::Signing | Needs::Operation(Operation::Sign(_) | Operation::ListKeys) => false,
+        Needs::Operation(Operation::KeyManager(_)) => true,
+        Needs::Operation(Operation::Admin(verb)) => match verb {
             AdminVerb::Status | AdminVerb::PolicyRead | AdminVerb::Audit => false,
             AdminVerb::Cluster
             | AdminVerb::HistoryExport
@@ -183,9 +183,13 @@ const fn wants_barrier(operation: Operation) -> bool {
 }
 
 /// Whether the caller may do this by the policy that this node knows.
-pub(crate) fn judged(shared: &Shared, caller: &Caller, operation: Operation) -> Result<Permission, ApiError> {
+pub(crate) fn judged(shared: &Shared, caller: &Caller, needs: Needs) -> Result<Permission, ApiError> {
     let asking = Asking { app: &shared.app, door: shared.door, caller };
-    let judged = shared.app.cluster.read(|state| asking.may(state, operation, None));
+    let judged = shared.app.cluster.read(|state| match needs {
+        Needs::Operation(operation) => asking.may(state, operation, None),
+        Needs::Signing => asking.may_ask(state),
+        Needs::Nothing => Err("an endpoint for everybody asks for no proof".to_owned()),
+    });
     judged.map_err(|why| match caller.is_somebody() {
         true => ApiError::Forbidden(why),
         false => ApiError::Unauthorized(SHOW_SOMETHING.to_owned()),

@@ -10,7 +10,7 @@ use crate::app::Shared;
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::offload::compute;
-use crate::permission::Asking;
+use crate::permission::{Asking, Needs};
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use consigner_rules::PublicKey;
@@ -34,7 +34,7 @@ pub(crate) async fn get(
     });
     let Some(policy) = policy else { return Ok(Json(keys).into_response()) };
     // What the barrier brought may have taken the caller's rights.
-    judged(&shared, &client.caller, Operation::ListKeys)?;
+    judged(&shared, &client.caller, Needs::Operation(Operation::ListKeys))?;
     // Looking 100,000 keys up takes some ten milliseconds.
     let listed = compute(move || {
         let asking = Asking { app: &shared.app, door: shared.door, caller: &client.caller };

@@ -10,11 +10,11 @@
 //! | own listener, certificates optional, without one | an administrator's certificate | who has the verb |
 
 use super::token::TokenHash;
-use crate::admission::{Caller, confirmed, known, operation, stranger, tell};
+use crate::admission::{Caller, confirmed, known, needs_of, stranger, tell};
 use crate::app::Shared;
 use crate::audit::{self, Actor};
 use crate::error::ApiError;
-use crate::limits::{Buckets, RateLimit, UsedUp};
+use crate::limits::{Buckets, RateLimit, UsedUp, too_many};
 use axum::extract::FromRequestParts;
 use consigner_gate::{HostAllowlist, Peer};
 use http::request::Parts;
@@ -134,8 +134,8 @@ impl FromRequestParts<Arc<Shared>> for Manager {
         let (actor, error) = match (taken, proven) {
             (Ok(()), Ok(caller)) => return Ok(Self { actor: caller.actor() }),
             (Ok(()), Err(unproven)) => unproven,
-            (Err(seconds), Ok(caller)) => (caller.actor(), ApiError::TooMany { seconds, used_up: UsedUp::KeyManager }),
-            (Err(seconds), Err((actor, _))) => (actor, ApiError::TooMany { seconds, used_up: UsedUp::KeyManager }),
+            (Err(seconds), Ok(caller)) => (caller.actor(), too_many(UsedUp::KeyManager, seconds)),
+            (Err(seconds), Err((actor, _))) => (actor, too_many(UsedUp::KeyManager, seconds)),
         };
         tell(parts, shared, &actor, audit::Operation::KeyManagerAccess, &error);
         Err(error)
@@ -145,8 +145,8 @@ impl FromRequestParts<Arc<Shared>> for Manager {
 /// The caller, if it may; else who it seems to be, and why not.
 async fn prove(parts: &Parts, proof: &KeyManagerProof, shared: &Shared) -> Result<Caller, (Actor, ApiError)> {
     let unknown = |error| (stranger(parts, shared.door), error);
-    let operation = operation(parts).map_err(unknown)?;
-    let caller = known(parts, shared, Some(operation), proof.token()).await.map_err(unknown)?;
+    let needs = needs_of(parts).map_err(unknown)?;
+    let caller = known(parts, shared, needs.operation(), proof.token()).await.map_err(unknown)?;
     let has_policy = shared.app.cluster.read(|state| state.policy().is_some());
     let wants_token = || Err(ApiError::Unauthorized(NO_TOKEN.to_owned()));
     let permitted = match proof {
@@ -154,7 +154,7 @@ async fn prove(parts: &Parts, proof: &KeyManagerProof, shared: &Shared) -> Resul
         KeyManagerProof::Token(_) if caller.has_node_token() => Ok(()),
         KeyManagerProof::Token(_) if !has_policy => wants_token(),
         KeyManagerProof::AdminCertificate { .. } | KeyManagerProof::Token(_) | KeyManagerProof::Policy => {
-            confirmed(shared, &caller, operation).await.map(drop)
+            confirmed(shared, &caller, needs).await.map(drop)
         }
     };
     let on_top = match proof {

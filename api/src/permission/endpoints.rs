@@ -11,18 +11,17 @@ use http::Method;
 pub(crate) enum Needs {
     /// No permission: to have come through the door is enough.
     Nothing,
-    /// To sign anything: which type and with which key is judged when the request is understood.
+    /// To be known: what may be signed and with which key is judged when the request is understood.
     Signing,
     /// This operation.
     Operation(Operation),
 }
 
 impl Needs {
-    /// What the policy is asked before the request is read; `None` for nothing.
+    /// By which the endpoint's group of addresses is found; `None`: it has none.
     pub(crate) const fn operation(self) -> Option<Operation> {
         match self {
             Self::Nothing => None,
-            // It comes with any signing operation, and whoever has none has it not.
             Self::Signing => Some(Operation::ListKeys),
             Self::Operation(operation) => Some(operation),
         }

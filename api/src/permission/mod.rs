@@ -56,6 +56,18 @@ impl Asking<'_> {
         }
     }
 
+    /// Whether the caller is known, so that its request to sign is read and judged.
+    ///
+    /// # Errors
+    /// As [`Self::may`].
+    pub(crate) fn may_ask(&self, state: &State) -> Result<Permission, String> {
+        let Some(policy) = state.policy() else { return self.named(Operation::ListKeys) };
+        self.narrowed(Operation::ListKeys)?;
+        let proofs = self.proofs(state, Operation::ListKeys)?;
+        let rights = policy.rights(&proofs).map_err(|denial| Self::denied(&denial, &proofs))?;
+        Ok(Permission { client: rights.client().to_owned(), role: String::new(), rate: rights.rate() })
+    }
+
     /// [`Self::may`] under another policy than the state's; tokens are those of the state.
     pub(crate) fn may_under(
         &self,
@@ -66,7 +78,7 @@ impl Asking<'_> {
     ) -> Result<Permission, String> {
         self.narrowed(operation)?;
         let proofs = self.proofs(state, operation)?;
-        policy.decide(&proofs, operation, key).map_err(|denial| self.denied(&denial, &proofs))
+        policy.decide(&proofs, operation, key).map_err(|denial| Self::denied(&denial, &proofs))
     }
 
     /// Whether this may be signed for the caller. `now` is the slot of the clock when the request was admitted.
@@ -80,7 +92,7 @@ impl Asking<'_> {
         let Some(policy) = state.policy() else { return self.named(operation) };
         self.narrowed(operation)?;
         let proofs = self.proofs(state, operation)?;
-        policy.admit(&proofs, request, now).map_err(|denial| self.denied(&denial, &proofs))
+        policy.admit(&proofs, request, now).map_err(|denial| Self::denied(&denial, &proofs))
     }
 
     /// Those of `keys` that the caller may list: of the roles that sign, theirs, and of those that only list, theirs. The
@@ -156,7 +168,7 @@ impl Asking<'_> {
         self.caller.certificate().is_some_and(|certificate| certificate.from_admin_ca)
     }
 
-    fn denied(&self, denial: &policy::Denial, proofs: &policy::Caller<'_>) -> String {
+    fn denied(denial: &policy::Denial, proofs: &policy::Caller<'_>) -> String {
         match denial {
             policy::Denial::UnknownCaller { .. } => denial.to_string(),
             policy::Denial::NotGranted { .. }

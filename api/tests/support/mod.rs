@@ -7,6 +7,7 @@ pub mod keystores;
 pub mod messages;
 pub mod openapi;
 pub mod pki;
+pub mod policy;
 
 use axum::body::Body;
 use consigner_api::audit::Auditor;
