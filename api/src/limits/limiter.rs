@@ -72,7 +72,7 @@ impl Limiter {
     pub(crate) fn before_credentials(&self, peer: &Peer) -> Result<(), ApiError> {
         let Some(failures) = self.failures.as_ref().filter(|_| peer.certificate.is_none()) else { return Ok(()) };
         let waits = failures.check(peer.addr.ip(), Instant::now());
-        waits.map_err(|wait| refused(UsedUp::FailedCredentials, whole_seconds(wait)))
+        waits.map_err(|wait| too_many(UsedUp::FailedCredentials, whole_seconds(wait)))
     }
 
     /// The credentials of a request were wrong: an unknown or revoked token, a forged or expired access token. Not: none.
@@ -91,14 +91,15 @@ impl Limiter {
         let now = Instant::now();
         if let Some(limit) = own.or(self.per_identity) {
             let taken = self.identities.take_within(identity, limit, now);
-            taken.map_err(|seconds| refused(UsedUp::Identity, seconds))?;
+            taken.map_err(|seconds| too_many(UsedUp::Identity, seconds))?;
         }
         let Some(door) = &self.door else { return Ok(()) };
-        door.take(EVERYBODY, now).map_err(|seconds| refused(UsedUp::Door, seconds))
+        door.take(EVERYBODY, now).map_err(|seconds| too_many(UsedUp::Door, seconds))
     }
 }
 
-fn refused(used_up: UsedUp, seconds: u64) -> ApiError {
+/// The answer to who asks too often, counted.
+pub(crate) fn too_many(used_up: UsedUp, seconds: u64) -> ApiError {
     metrics::limited(used_up);
     ApiError::TooMany { seconds, used_up }
 }

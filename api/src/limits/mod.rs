@@ -21,7 +21,7 @@ mod places;
 pub use back_off::BackOff;
 pub(crate) use bucket::Buckets;
 pub use bucket::RateLimit;
-pub(crate) use limiter::{Limiter, UsedUp};
+pub(crate) use limiter::{Limiter, UsedUp, too_many};
 pub(crate) use places::{Place, Places, Tier};
 
 /// How much of the node the HTTP surface may use.
