@@ -1,7 +1,7 @@
 //! Programs of others against all doors: curl, openssl, Java's `HttpClient`, Node's `fetch`.
 //!
 //! Where a program is not installed its part says `SKIPPED`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 #[path = "common/world.rs"]
 mod world;
@@ -27,19 +27,23 @@ const REQUEST: &str = "GET /api/v1/eth2/publicKeys HTTP/1.1\r\nHost: localhost\r
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_of_others_are_served_and_refused_as_our_own() {
     let scene = Scene::start().await;
+    let begun = std::time::Instant::now();
     if let Some(java) = Tool::find("java", "a client on TLS 1.2 that follows no redirect") {
         scene.java_signs_through_a_follower(&java).await;
     }
     if let Some(node) = Tool::find("node", "a client that follows the redirect") {
         scene.fetch_follows_the_redirect(&node).await;
     }
+    println!("java and node: {:?}", begun.elapsed());
     let curl = Tool::find("curl", "curl");
     if let Some(curl) = &curl {
         scene.curl(curl).await;
     }
+    println!("curl: {:?}", begun.elapsed());
     let openssl = Tool::find("openssl", "handshakes, and resumption after revocation");
     if let Some(openssl) = &openssl {
         scene.openssl(openssl).await;
+        println!("openssl: {:?}", begun.elapsed());
         scene.nothing_is_resumed_after_a_revocation(openssl).await;
     }
 }

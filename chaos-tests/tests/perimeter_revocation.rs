@@ -25,13 +25,13 @@ use world::{NODES, World, key, until, until_signed};
 const OVERLAY: &str = "api: {clients: ['*'], tls: API_TLS}\npeer: {tls: PEER_TLS}\n";
 
 /// Clients of the one that leaves, over all nodes.
-const CLIENTS: usize = 24;
+const CLIENTS: usize = 15;
 
 /// Answers of each node before something is held to be so.
-const ANSWERS_MIN: usize = 20;
+const ANSWERS_MIN: usize = 10;
 
 /// Requests that a node has to sign at once when it is frozen: far more than it has threads.
-const BURST: usize = 100;
+const BURST: usize = 60;
 
 /// How long a node serves that hears of no leader (docs/DESIGN.md, 4a; the default of `raft.lease`).
 const LEASE: Duration = Duration::from_millis(750);

@@ -129,13 +129,17 @@ impl Call {
         Self { method, path: path.to_owned(), body, host, from, on_behalf_of, authorization, agent }
     }
 
-    /// Calls without any certificate, which our own client cannot: by curl.
-    pub async fn by_curl(&self, curl: &Tool, door: SocketAddr, ca: &Path) -> Came {
+    /// Calls by curl: without a certificate, or with one that is out of its time; our own client has neither.
+    pub async fn by_curl(&self, curl: &Tool, door: SocketAddr, ca: &Path, own: Option<&ClientTls>) -> Came {
         let url = format!("https://{door}{}", self.path);
         let ca = ca.to_string_lossy();
+        let own = own.map(|files| [files.cert.to_string_lossy(), files.key.to_string_lossy()]);
         let mut arguments = vec!["-sS", "--max-time", "60", "-w", "\n%{http_code}", "--cacert", &ca];
         arguments.extend(["-X", self.method.as_str(), "-H", "Content-Type: application/json", "--data-binary", "@-"]);
         arguments.extend(["-H", "Accept: application/json"]);
+        if let Some([cert, key]) = &own {
+            arguments.extend(["--cert", cert, "--key", key]);
+        }
         let authorization = self.authorization.as_ref().map(|text| format!("Authorization: {text}"));
         if let Some(header) = &authorization {
             arguments.extend(["-H", header]);

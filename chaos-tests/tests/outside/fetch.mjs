@@ -13,7 +13,8 @@ const connect = { cert: readFileSync(cert), key: readFileSync(key), ca: readFile
 const response = await fetch(url, {
   method: "POST",
   headers: { "content-type": "application/json", accept: "application/json" },
-  body: readFileSync(body),
+  // As text: the bytes of a buffer are given away with the first request and gone at the redirect.
+  body: readFileSync(body, "utf8"),
   dispatcher: new Agent({ connect }),
   signal: AbortSignal.timeout(60_000),
 });
