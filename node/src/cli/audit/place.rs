@@ -1,0 +1,59 @@
+//! Where the lines lie: a data directory, a configuration, or a development cluster.
+
+use crate::cli::run::load;
+use crate::cli::{Exit, output};
+use crate::client::Deployment;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Flags that name the lines of one node.
+#[derive(Debug, Clone, Args)]
+pub(super) struct PlaceArgs {
+    /// A node's data directory, or a directory that holds the lines themselves (a copy)
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// A node's configuration file, which says where they lie
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// One log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// For people: `node 1` in a development cluster, else nothing.
+    pub(super) name: Option<String>,
+    /// The directory of the lines.
+    pub(super) dir: PathBuf,
+}
+
+/// Below a data directory.
+const AUDIT: &str = "audit";
+
+/// The logs that the flags name; `dev`: the directory of `consigner dev`, all of whose nodes are meant if no one is.
+pub(super) fn find(args: &PlaceArgs, dev: Option<&Path>) -> Result<Vec<Place>, Exit> {
+    let usage = |what: String| {
+        output::complain(&what);
+        Err(Exit::Usage)
+    };
+    match (&args.data_dir, &args.config, dev) {
+        (Some(dir), _, _) => {
+            let inside = dir.join(AUDIT);
+            Ok(vec![Place { name: None, dir: if inside.is_dir() { inside } else { dir.clone() } }])
+        }
+        (None, Some(file), _) => match load(file, &[])?.config.audit {
+            Some(audit) => Ok(vec![Place { name: None, dir: audit.dir }]),
+            None => usage(format!("{}: audit.enabled is false; this node keeps no record", file.display())),
+        },
+        (None, None, Some(dev)) => match Deployment::read(dev) {
+            Ok(deployment) => Ok(deployment.nodes.iter().map(|node| in_dev(node.id, &node.data_dir)).collect()),
+            Err(error) => usage(crate::report::one_line(&error)),
+        },
+        (None, None, None) => {
+            usage("say whose lines: --data-dir DIR, --config FILE, or --dir of `consigner dev`".to_owned())
+        }
+    }
+}
+
+fn in_dev(node: u64, data_dir: &Path) -> Place {
+    Place { name: Some(format!("node {node}")), dir: data_dir.join(AUDIT) }
+}
