@@ -29,8 +29,9 @@ const ANSWERS_MIN: usize = 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_node_answers_and_records_as_the_table_says_before_and_after_a_policy() {
-    let mut scene = Scene::start().await;
     let begun = Instant::now();
+    let mut scene = Scene::start().await;
+    println!("the cluster with all its listeners: {:?}", begun.elapsed());
     as_the_table_says(&scene, &NODES, Phase::Before).await;
     println!("{} rows on 3 nodes without a policy: {:?}", rows().len(), begun.elapsed());
     let leader = scene.world.leader().await;

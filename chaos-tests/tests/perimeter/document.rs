@@ -20,8 +20,9 @@ oauth: {issuer: 'https://idp.example', audience: [consigner], jwks-file: ../cert
 /// The fee recipient of the policy, which is the one that `Chain` names.
 pub const FEE_RECIPIENT: &str = "0x12de2496781293fe205125dcea91f49a274d217d";
 
-/// Slots ahead of the clock: some 38 years, so that no machine's clock makes a row of today one of tomorrow.
-pub const FUTURE_SLOTS: u64 = 100_000_000;
+/// Slots ahead of the clock: nearly four years, the most that a policy takes, so that no machine's clock makes a message of
+/// the newest fork one of too far ahead.
+pub const FUTURE_SLOTS: u64 = 10_000_000;
 
 /// The document. `pinned` is a fingerprint.
 pub fn policy(keys: &[PublicKey], pinned: &str) -> String {
