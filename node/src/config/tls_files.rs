@@ -5,7 +5,7 @@
 
 use super::error::{Origin, Problem};
 use super::{Config, TlsConfig};
-use consigner_gate::oauth::TokenVerifier;
+use consigner_gate::oauth::{KeySet, TokenVerifier};
 use consigner_gate::tls::{ALPN_API, ALPN_PEER};
 use consigner_gate::{ReloadableClientTls, ReloadableTls, TlsError, with_causes};
 use std::path::Path;
@@ -33,8 +33,14 @@ impl Config {
         {
             complain(at_fault("peer", &peer.files(), &error), with_causes(&error));
         }
-        if let Some(Err(error)) = self.oauth.clone().map(TokenVerifier::new) {
-            complain("oauth".to_owned(), with_causes(&error));
+        if let Some(oauth) = self.oauth.clone()
+            && let Err(error) = TokenVerifier::new(oauth.clone())
+        {
+            let (word, file) = match &oauth.keys {
+                KeySet::File(file) => ("jwks-file", file.as_path()),
+                KeySet::Url { ca, .. } => ("ca", ca.as_deref().unwrap_or_else(|| Path::new("the system's CAs"))),
+            };
+            complain(format!("oauth.{word}"), format!("{}: {}", file.display(), with_causes(&error)));
         }
         problems
     }
