@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and what the process answers to its caller (DESIGN 10 and 11).
 
 pub mod access;
+pub mod audit;
 pub mod bench;
 pub mod cluster;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod doctor;
 pub mod history;
 pub mod keys;
 pub mod output;
+pub mod policy;
 pub mod progress;
 pub mod run;
 #[cfg(test)]
@@ -52,6 +54,7 @@ const EXAMPLES: &str = "Examples:
   consigner run --config consigner.yaml  one node
   consigner cluster status --dir ./consigner-dev
   consigner keys import --dir ./consigner-dev --from ./validator_keys --passwords ./passwords
+  consigner policy apply --dir ./consigner-dev policy.yaml --dry-run
   consigner doctor --dir ./consigner-dev   point by point beside the security guidelines
   consigner history export --dir ./consigner-dev --to history.json
 
@@ -70,6 +73,10 @@ pub enum Command {
     Keys(Box<keys::KeysArgs>),
     /// Move signing histories (EIP-3076) out of and into a live cluster.
     History(history::HistoryArgs),
+    /// Prove and read the record of what was asked and answered.
+    Audit(audit::AuditArgs),
+    /// Who may ask what, on every node: policy and tokens.
+    Policy(Box<policy::PolicyArgs>),
     /// Sidecar beside a validator client: plain HTTP on loopback in, mutual TLS to the nodes out.
     Connect(connect::ConnectArgs),
     /// Play mainnet-shaped slots against a development cluster and measure.
@@ -90,6 +97,8 @@ pub fn main() -> ExitCode {
         Command::Cluster(args) => blocking(cluster::main(args)),
         Command::Keys(args) => blocking(keys::main(*args)),
         Command::History(args) => blocking(history::main(args)),
+        Command::Audit(args) => blocking(audit::main(args)),
+        Command::Policy(args) => blocking(policy::main(*args)),
         Command::Connect(args) => blocking(connect::main(args)),
         Command::Bench(args) => blocking(bench::main(args)),
         Command::Doctor(args) => blocking(doctor::main(args)),

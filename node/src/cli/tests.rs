@@ -45,6 +45,14 @@ fn the_commands_of_the_contract_are_understood() {
         "consigner run --config c --key-config-path a --keystores-path b --keystores-passwords-path c \
          --keystores-password-file d --aws-secrets-enabled --aws-secrets-region r --aws-secrets-prefixes-filter a,b \
          --aws-secrets-tag k=v|l=w --aws-endpoint-override http://127.0.0.1:1 --key-manager-api-enabled",
+        "consigner policy show --dir d --json",
+        "consigner policy apply --dir d p.yaml --dry-run --replaces 3",
+        "consigner policy apply --endpoint https://a:1 --ca c --cert d --key e - --json",
+        "consigner policy check --dir d --as cn:vc-1 --as token:0123456789abcdef --key 0x12 --operation ATTESTATION",
+        "consigner policy check --endpoint https://a:1 --ca c --cert d --key e --key 0x12 --as dns:a --operation list-keys",
+        "consigner policy token create --dir d --name n --role a,b --role c --expires 30d --out f --json",
+        "consigner policy token list --dir d",
+        "consigner policy token revoke --dir d 0123456789abcdef 0123456789abcdee",
         "consigner bench --dir d --validators 10000 --slots 8 --distinct-roots --json --kills 10",
         "consigner config check --config c.yaml",
     ] {
@@ -77,6 +85,14 @@ fn what_makes_no_sense_is_refused() {
         "consigner keys delete --dir d 0x12 --without-slashing-protection",
         "consigner keys delete --dir d --from-file f",
         "consigner keys rewrap --dir d --to hsm",
+        "consigner policy",
+        "consigner policy apply --dir d",
+        "consigner policy check --dir d --operation ATTESTATION",
+        "consigner policy check --dir d --as cn:a --operation attestation",
+        "consigner policy check --endpoint https://a:1 --ca c --cert d --as cn:a --operation ATTESTATION",
+        "consigner policy token create --dir d --name n",
+        "consigner policy token create --dir d --name n --role r --expires soon",
+        "consigner policy token revoke --dir d",
         "consigner bench --connections 0",
     ] {
         let error = Cli::try_parse_from(line.split_whitespace()).expect_err(line);
@@ -87,7 +103,7 @@ fn what_makes_no_sense_is_refused() {
 #[test]
 fn help_has_no_contradictions_and_shows_examples() {
     Cli::command().debug_assert();
-    for name in ["dev", "cluster", "keys", "history", "bench"] {
+    for name in ["dev", "cluster", "keys", "history", "policy", "bench"] {
         let mut command = Cli::command();
         let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
         assert!(help.contains("Example"), "{name}");

@@ -4,11 +4,13 @@
 //! sockets and TLS (`gate`), what the answers mean ([`admin`], [`signing`]).
 
 pub mod admin;
+pub mod audit;
 pub mod deployment;
 pub mod faults;
 pub mod history;
 pub mod keys;
 pub mod members;
+pub mod policy;
 pub mod signing;
 #[cfg(test)]
 mod tests;
