@@ -6,9 +6,10 @@
 
 use crate::admission::{Admin, Client};
 use crate::app::Shared;
-use crate::audit;
+use crate::audit::{self, Actor, Auditor};
 use crate::error::ApiError;
 use crate::json::Json;
+use crate::offload::to_its_end;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
@@ -64,16 +65,8 @@ pub enum ReloadState {
 const NO_SOURCES: &str = "this node has no key sources to read again: set keys.source";
 
 pub(crate) async fn post(State(shared): State<Arc<Shared>>, admin: Admin) -> Result<Response, ApiError> {
-    let reloader = shared.app.reload.as_ref().ok_or(ApiError::NotOffered(NO_SOURCES))?;
-    let operation = audit::Operation::Reload;
-    let event = |outcome, reason| audit::Event::new(&admin.actor, operation, outcome, reason);
-    shared.app.audit.begin(&event(audit::Outcome::Begun, "asked for")).await?;
-    let started = reloader.start();
-    let (outcome, reason) = match started {
-        Ok(()) => (audit::Outcome::Done, "accepted"),
-        Err(AlreadyRunning) => (audit::Outcome::Unchanged, "one is running already"),
-    };
-    shared.app.audit.conclude(&event(outcome, reason)).await?;
+    let reloader = shared.app.reload.clone().ok_or(ApiError::NotOffered(NO_SOURCES))?;
+    let started = to_its_end(async move { start(&*reloader, &shared.app.audit, &admin.actor).await }).await?;
     Ok(match started {
         Ok(()) => answer(
             StatusCode::ACCEPTED,
@@ -82,6 +75,22 @@ pub(crate) async fn post(State(shared): State<Arc<Shared>>, admin: Admin) -> Res
         ),
         Err(AlreadyRunning) => answer(StatusCode::CONFLICT, "error", "a reload is running already; try again later"),
     })
+}
+
+async fn start(
+    reloader: &dyn Reloader,
+    audit: &Auditor,
+    actor: &Actor,
+) -> Result<Result<(), AlreadyRunning>, ApiError> {
+    let event = |outcome, reason| audit::Event::new(actor, audit::Operation::Reload, outcome, reason);
+    audit.begin(&event(audit::Outcome::Begun, "asked for")).await?;
+    let started = reloader.start();
+    let (outcome, reason) = match started {
+        Ok(()) => (audit::Outcome::Done, "accepted"),
+        Err(AlreadyRunning) => (audit::Outcome::Unchanged, "one is running already"),
+    };
+    audit.conclude(&event(outcome, reason)).await?;
+    Ok(started)
 }
 
 pub(crate) async fn get(State(shared): State<Arc<Shared>>, _client: Client) -> Json<Value> {

@@ -5,10 +5,11 @@
 //! cluster's identity comes from this node's configuration. Out: `{"cluster_id":"0x..","members":[1,..]}`.
 
 use crate::admission::{Admin, BodyRules, read_body};
-use crate::app::Shared;
-use crate::audit;
+use crate::app::{App, Shared};
+use crate::audit::{self, Actor};
 use crate::error::{ApiError, with_causes};
 use crate::json::Json;
+use crate::offload::to_its_end;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_raft::Member;
@@ -48,11 +49,16 @@ pub(crate) async fn post(
     request: Request,
 ) -> Result<Response, ApiError> {
     let body = read_body(request, BODY, None).await?;
-    let app = &shared.app;
-    let members = understand(&body, app.cluster.node_id()).map_err(ApiError::BadRequest)?;
+    let members = understand(&body, shared.app.cluster.node_id()).map_err(ApiError::BadRequest)?;
+    let cluster_id = shared.app.identity.cluster_id;
+    let ids = to_its_end(async move { initialise(&shared.app, &admin.actor, members).await }).await?;
+    Ok(Json(json!({"cluster_id": cluster_id, "members": ids})).into_response())
+}
+
+async fn initialise(app: &App, actor: &Actor, members: BTreeMap<u64, Member>) -> Result<Vec<u64>, ApiError> {
     let ids: Vec<u64> = members.keys().copied().collect();
     let reason = &format!("cluster {} with members {ids:?}", app.identity.cluster_id);
-    let event = |outcome, reason| audit::Event::new(&admin.actor, audit::Operation::ClusterInit, outcome, reason);
+    let event = |outcome, reason| audit::Event::new(actor, audit::Operation::ClusterInit, outcome, reason);
     app.audit.begin(&event(audit::Outcome::Begun, reason)).await?;
     if let Err(why) = app.cluster.initialise(members, app.identity.clone()).await {
         let reason = &format!("{reason}: {}", with_causes(&why));
@@ -60,11 +66,10 @@ pub(crate) async fn post(
         return Err(why.into());
     }
     app.audit.conclude(&event(audit::Outcome::Done, reason)).await?;
-    let body = json!({"cluster_id": app.identity.cluster_id, "members": ids});
-    Ok(Json(body).into_response())
+    Ok(ids)
 }
 
-fn understand(body: &[u8], this_node: u64) -> Result<BTreeMap<u64, Member>, String> {
+pub(crate) fn understand(body: &[u8], this_node: u64) -> Result<BTreeMap<u64, Member>, String> {
     let init: Init = serde_json::from_slice(body).map_err(|why| why.to_string())?;
     let count = init.members.len();
     if !SIZES.contains(&count) {

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 /// How long a change waits for its line to be on disk: a disk that takes longer is broken for this purpose.
 const KEEP_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Lines of one call on their way to the disk at one time; the sink writes them together.
-const TOGETHER_MAX: usize = 1000;
+/// Lines of one call on their way to the disk at one time; the sink writes them together, and keeps room for those of two
+/// calls (as many as change keys at one time) when lines that nobody waits for have filled its queue.
+const TOGETHER_MAX: usize = 500;
 
 /// Why a line of a change is not (known to be) on disk.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
