@@ -21,6 +21,9 @@ pub mod channel;
 pub mod client;
 mod dial;
 pub mod door;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod oauth;
 pub mod peer;

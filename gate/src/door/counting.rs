@@ -26,18 +26,34 @@ impl Drop for InFlight {
     }
 }
 
+/// Counts an answer as begun until its body is gone.
+struct Answering(InFlight);
+
+impl Answering {
+    fn begin(in_flight: InFlight) -> Self {
+        in_flight.0.answer_began();
+        Self(in_flight)
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.0.answer_ended();
+    }
+}
+
 pin_project_lite::pin_project! {
     /// A response body that keeps its request counted while it is sent.
     pub(super) struct Tracked<B> {
         #[pin]
         body: B,
-        _in_flight: InFlight,
+        answering: Answering,
     }
 }
 
 impl<B> Tracked<B> {
     pub(super) fn new(body: B, in_flight: InFlight) -> Self {
-        Self { body, _in_flight: in_flight }
+        Self { body, answering: Answering::begin(in_flight) }
     }
 }
 
@@ -46,7 +62,12 @@ impl<B: Body> Body for Tracked<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        let polled = this.body.poll_frame(cx);
+        if polled.is_ready() {
+            this.answering.0.0.answer_moved();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

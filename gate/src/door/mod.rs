@@ -16,7 +16,7 @@ mod counting;
 mod handshake;
 mod limits;
 mod lobby;
-mod proxy;
+pub(crate) mod proxy;
 mod quiet;
 mod refusal;
 mod standing;

@@ -150,6 +150,13 @@ fn broken(error: io::Error) -> Refused {
     Refused::because(format!("PROXY header broke off: {error}"))
 }
 
+/// Whether a header with these bytes would be believed.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn is_believed(bytes: &[u8]) -> bool {
+    let Some((head, body)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return false };
+    body_length(head).is_ok_and(|length| body.get(..length).is_some_and(|body| origin(head, body).is_ok()))
+}
+
 #[cfg(test)]
 #[path = "proxy_tests.rs"]
 mod tests;

@@ -24,6 +24,10 @@ pub(super) struct Activity {
     read_before_head: AtomicU64,
     requests: AtomicU64,
     in_flight: AtomicUsize,
+    /// Answers whose body is not handed over yet.
+    answers: AtomicUsize,
+    /// How often a part of an answer was handed over, or an answer ended.
+    answer_steps: AtomicU64,
     http2: AtomicBool,
 }
 
@@ -49,6 +53,19 @@ impl Activity {
     pub(super) fn request_ended(&self) {
         self.read_before_head.store(self.bytes_read.load(Ordering::Relaxed), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn answer_began(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn answer_moved(&self) {
+        self.answer_steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn answer_ended(&self) {
+        self.answer_moved();
+        self.answers.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -84,11 +101,21 @@ pub(super) struct Watch {
     head_since: Option<Instant>,
     moved: u64,
     still_since: Instant,
+    answer_steps: u64,
+    taken_since: Instant,
 }
 
 impl Watch {
     pub(super) fn new(now: Instant) -> Self {
-        Self { requests: 0, quiet_since: now, head_since: None, moved: 0, still_since: now }
+        Self {
+            requests: 0,
+            quiet_since: now,
+            head_since: None,
+            moved: 0,
+            still_since: now,
+            answer_steps: 0,
+            taken_since: now,
+        }
     }
 
     /// How often to look.
@@ -102,6 +129,9 @@ impl Watch {
         let (moved, requests) = (activity.moved(), activity.requests.load(Ordering::Relaxed));
         if moved != self.moved {
             (self.moved, self.still_since) = (moved, now);
+        }
+        if !self.takes_its_answers(now, activity, limits) {
+            return Verdict::Cut("no answer was taken");
         }
         if activity.in_flight() > 0 {
             (self.requests, self.quiet_since, self.head_since) = (requests, now, None);
@@ -118,6 +148,15 @@ impl Watch {
             }
         }
         if now.duration_since(self.quiet_since) >= limits.idle_timeout { Verdict::Close } else { Verdict::Keep }
+    }
+
+    /// An HTTP/2 caller can close its window and go on sending pings: bytes move, and nothing is taken.
+    fn takes_its_answers(&mut self, now: Instant, activity: &Activity, limits: &DoorLimits) -> bool {
+        let steps = activity.answer_steps.load(Ordering::Relaxed);
+        if steps != self.answer_steps || activity.answers.load(Ordering::Relaxed) == 0 {
+            (self.answer_steps, self.taken_since) = (steps, now);
+        }
+        now.duration_since(self.taken_since) < limits.stall_timeout
     }
 }
 

@@ -90,3 +90,39 @@ fn a_request_in_flight_may_take_long_but_not_without_a_byte_for_ever() {
     assert_eq!(case.after(119), Verdict::Keep);
     assert_eq!(case.after(1), Verdict::Cut("no byte moved while a request was in flight"));
 }
+
+#[test]
+fn an_answer_that_nobody_takes_is_cut_though_bytes_move() {
+    let mut case = Case::new();
+    case.activity.is_http2();
+    for _ in 0..2 {
+        case.activity.request_began();
+        case.activity.answer_began();
+    }
+    for _ in 0..3 {
+        assert_eq!(case.after(60), Verdict::Keep, "it takes some of it");
+        case.activity.read(17);
+        case.activity.answer_moved();
+    }
+    assert_eq!(case.after(1), Verdict::Keep);
+    case.activity.read(17);
+    assert_eq!(case.after(119), Verdict::Keep);
+    case.activity.read(17);
+    assert_eq!(case.after(1), Verdict::Cut("no answer was taken"));
+}
+
+#[test]
+fn a_long_computation_is_no_answer_that_nobody_takes() {
+    let mut case = Case::new();
+    case.activity.is_http2();
+    case.activity.request_began();
+    for _ in 0..20 {
+        // The pings of HTTP/2.
+        case.activity.read(17);
+        assert_eq!(case.after(60), Verdict::Keep);
+    }
+    case.activity.answer_began();
+    case.activity.answer_ended();
+    case.activity.request_ended();
+    assert_eq!(case.after(60), Verdict::Keep);
+}

@@ -28,4 +28,4 @@ pub use verifier::{KEYS_AGE_MAX, OAuthStatus, TokenVerifier};
 #[cfg(feature = "fuzzing")]
 pub(crate) use jwk::Keys;
 #[cfg(feature = "fuzzing")]
-pub(crate) use token::{Expected, verify};
+pub(crate) use token::{Expected, claims, verify};

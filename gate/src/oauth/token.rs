@@ -61,8 +61,7 @@ pub(crate) fn verify(token: &str, keys: &Keys, expected: &Expected, now: i64) ->
     let message = &token.as_bytes()[..header.len() + 1 + payload.len()];
     keys.verify(algorithm, key_id.as_deref(), message, &signature)?;
     // Only what the issuer wrote is looked at any further.
-    let claims = json::object(&decode(payload)?).map_err(JwtError::Malformed)?;
-    check(&claims, expected, now)
+    claims(&decode(payload)?, expected, now)
 }
 
 impl Header {
@@ -94,6 +93,11 @@ fn is_access_token(kind: &Json) -> bool {
     kind.text().is_some_and(|kind| {
         ["JWT", "at+jwt", "application/at+jwt"].into_iter().any(|good| good.eq_ignore_ascii_case(kind))
     })
+}
+
+/// Reads the claims of a token whose signature was verified.
+pub(crate) fn claims(payload: &[u8], expected: &Expected, now: i64) -> Result<Claims, JwtError> {
+    check(&json::object(payload).map_err(JwtError::Malformed)?, expected, now)
 }
 
 fn check(claims: &Object, expected: &Expected, now: i64) -> Result<Claims, JwtError> {

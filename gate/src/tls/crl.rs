@@ -69,8 +69,12 @@ pub(super) fn load(
 }
 
 fn lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
-    let text = pem::read(path, CRL_FILE_BYTES_MAX)?;
-    let found = CertificateRevocationListDer::pem_slice_iter(&text)
+    lists_in(path, &pem::read(path, CRL_FILE_BYTES_MAX)?)
+}
+
+/// The lists in the text of this file.
+pub(crate) fn lists_in(path: &Path, text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let found = CertificateRevocationListDer::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| TlsError::Pem { path: path.into(), source })?;
     if found.is_empty() {
@@ -80,7 +84,7 @@ fn lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsE
 }
 
 /// The raw name of the issuer, and when the list expires.
-fn check(
+pub(crate) fn check(
     path: &Path,
     der: &CertificateRevocationListDer<'static>,
     stale: StaleCrl,

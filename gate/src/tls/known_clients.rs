@@ -25,7 +25,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The pinned certificates.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct KnownClients {
+pub(crate) struct KnownClients {
     pinned: Vec<Pinned>,
 }
 
@@ -46,13 +46,17 @@ impl KnownClients {
     /// # Errors
     /// Unreadable, or a line that is not as described above, with its number.
     pub(super) fn load(path: &Path) -> Result<Self, TlsError> {
-        let bytes = pem::read(path, FILE_BYTES_MAX)?;
+        Self::parse(path, &pem::read(path, FILE_BYTES_MAX)?)
+    }
+
+    /// The clients in the text of this file.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, TlsError> {
         let bad = |line: usize, reason: &str| TlsError::KnownClients {
             path: path.into(),
             line: line + 1,
             reason: reason.to_owned(),
         };
-        let text = std::str::from_utf8(&bytes).map_err(|_| bad(0, "the file is not UTF-8 text"))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| bad(0, "the file is not UTF-8 text"))?;
         let mut pinned = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -68,7 +72,7 @@ impl KnownClients {
     }
 
     /// Whether this certificate is pinned, under its own name, and valid now.
-    pub(super) fn check(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+    pub(crate) fn check(&self, leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
         let fingerprint: [u8; 32] = Sha256::digest(leaf).into();
         let mut same = self.pinned.iter().filter(|pinned| pinned.fingerprint == fingerprint).peekable();
         if same.peek().is_none() {

@@ -12,14 +12,14 @@
 //! into a resumed session without verifying it again, so a resumed session would outlive a certificate check.
 
 mod config;
-mod crl;
+pub(crate) mod crl;
 mod error;
 mod expiry;
-mod known_clients;
+pub(crate) mod known_clients;
 pub(crate) mod newest;
 mod outgoing;
-mod pem;
-mod pkcs12;
+pub(crate) mod pem;
+pub(crate) mod pkcs12;
 mod protocol;
 mod reload;
 mod settings;

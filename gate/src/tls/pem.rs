@@ -21,7 +21,7 @@ pub(super) const PEM_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The trust anchors of a bundle.
 #[derive(Clone)]
-pub(super) struct Authorities {
+pub(crate) struct Authorities {
     pub(super) store: Arc<RootCertStore>,
     /// The same, as they were read.
     pub(super) certificates: Vec<CertificateDer<'static>>,
@@ -63,10 +63,15 @@ pub(super) fn checked_key(
 /// The trust anchors in a bundle. Expired ones are left out with a warning (webpki does not look at the dates of an
 /// anchor), and a bundle that holds nothing else is refused.
 pub(super) fn authorities(path: &Path) -> Result<Authorities, TlsError> {
+    authorities_in(path, certificates(path)?)
+}
+
+/// The same of certificates that were read already.
+pub(crate) fn authorities_in(path: &Path, bundle: Vec<CertificateDer<'static>>) -> Result<Authorities, TlsError> {
     let mut store = RootCertStore::empty();
     let mut kept = Vec::new();
     let mut expiries = Vec::new();
-    for der in certificates(path)? {
+    for der in bundle {
         let parsed = parse(path, &der)?;
         let subject = parsed.subject().to_string();
         if !parsed.is_ca() {
@@ -88,7 +93,7 @@ pub(super) fn authorities(path: &Path) -> Result<Authorities, TlsError> {
 }
 
 /// When each certificate of a chain of our own ends.
-pub(super) fn chain_expiries(path: &Path, chain: &[CertificateDer<'_>]) -> Result<Vec<Expiry>, TlsError> {
+pub(crate) fn chain_expiries(path: &Path, chain: &[CertificateDer<'_>]) -> Result<Vec<Expiry>, TlsError> {
     let expiry = |der| {
         let parsed = parse(path, der)?;
         let unix = parsed.validity().not_after.timestamp();
@@ -98,8 +103,12 @@ pub(super) fn chain_expiries(path: &Path, chain: &[CertificateDer<'_>]) -> Resul
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read(path, PEM_FILE_BYTES_MAX)?;
-    let found = CertificateDer::pem_slice_iter(&text)
+    certificates_in(path, &read(path, PEM_FILE_BYTES_MAX)?)
+}
+
+/// The certificates in the text of this file.
+pub(crate) fn certificates_in(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = CertificateDer::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| TlsError::Pem { path: path.into(), source })?;
     if found.is_empty() {

@@ -24,10 +24,19 @@ pub(super) fn certified_key(
     password_file: &Path,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, TlsError> {
-    let bad = |reason: &str| TlsError::Pkcs12 { path: file.into(), reason: reason.to_owned() };
     let bytes = pem::read(file, PEM_FILE_BYTES_MAX)?;
-    let password = password(password_file)?;
-    let store = KeyStore::from_pkcs12(&bytes, &password, Pkcs12ImportPolicy::Strict).map_err(|why| {
+    certified_key_in(file, &bytes, &password(password_file)?, provider)
+}
+
+/// The same in the bytes of this file.
+pub(crate) fn certified_key_in(
+    file: &Path,
+    bytes: &[u8],
+    password: &str,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
+    let bad = |reason: &str| TlsError::Pkcs12 { path: file.into(), reason: reason.to_owned() };
+    let store = KeyStore::from_pkcs12(bytes, password, Pkcs12ImportPolicy::Strict).map_err(|why| {
         if matches!(why, p12_keystore::error::Error::MacError(_)) {
             return bad("wrong password, or the file is damaged");
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 pub mod crl;
+pub mod h2;
 pub mod jwt;
 pub mod logs;
 pub mod pki;
@@ -140,4 +141,11 @@ pub async fn visit_over(
     stream.read_to_string(&mut answer).await?;
     let session = stream.get_ref().1;
     Ok((answer, session.protocol_version(), session.handshake_kind()))
+}
+
+/// Memory of this process that is in use, in MiB.
+pub fn resident_mib() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let resident: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
+    resident * 4096 / (1 << 20)
 }
