@@ -38,6 +38,9 @@ mod data_key;
 mod error;
 mod eth2;
 mod follow;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod json;
 mod key_delete;

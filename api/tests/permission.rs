@@ -154,6 +154,9 @@ async fn the_table_of_doors_and_callers_under_a_policy() {
         row(api, "the operator", get(KEYSTORES).by("admin"), 200, "data"),
         row(api, "a client", status().by("client"), 403, "does not grant admin.status to vc"),
         row(api, "a client", get(KEYSTORES).by("client"), 403, "does not grant keymanager.list to vc"),
+        row(api, "how a reload went", get("/reload").by("admin"), 200, "idle"),
+        row(api, "how a reload went", get("/reload").by("client"), 200, "idle"),
+        row(api, "how a reload went", get("/reload").by("stranger"), 403, "knows no client"),
         row(api, "health is for everybody", get("/upcheck").by("stranger"), 200, "OK"),
         // The API port: tokens on top.
         row(api, "a token on top", sign(0, &vote).by("stranger").bearer(&signs), 200, "0x"),

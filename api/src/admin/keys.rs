@@ -118,9 +118,9 @@ async fn import_all(app: &App, actor: &Actor, read: Secrets, histories: Historie
     Ok(lines)
 }
 
-type Secrets = Vec<Result<SecretKey, String>>;
+pub(crate) type Secrets = Vec<Result<SecretKey, String>>;
 
-fn understood(body: &[u8], root: &Root) -> Result<(Secrets, Histories), ApiError> {
+pub(crate) fn understood(body: &[u8], root: &Root) -> Result<(Secrets, Histories), ApiError> {
     let Import { keys, slashing_protection } = understand(body, SHAPE)?;
     let histories = histories(slashing_protection.as_deref(), root)?;
     let read = |Secret { secret: SecretText(text) }| text.parse::<SecretKey>().map_err(|why| why.to_string());

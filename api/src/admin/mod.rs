@@ -1,12 +1,12 @@
 //! `/admin/v1`: what operators ask, each endpoint by the right that `permission` has for it.
 
 mod audit_anchors;
-mod cluster_init;
+pub(crate) mod cluster_init;
 mod cluster_status;
 mod data_keys;
 mod history_export;
 mod history_import;
-mod keys;
+pub(crate) mod keys;
 pub(crate) mod policy;
 mod rewrap;
 

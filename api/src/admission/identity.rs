@@ -164,7 +164,8 @@ pub(crate) async fn confirmed(shared: &Shared, caller: &Caller, needs: Needs) ->
 /// What only looks must answer without a quorum: that is when operators look.
 const fn wants_barrier(needs: Needs) -> bool {
     match needs {
-        Needs::Nothing | Needs::Signing | Needs::Operation(Operation::Sign(_) | Operation::ListKeys) => false,
+        Needs::Nothing | Needs::Signing | Needs::Either(..) => false,
+        Needs::Operation(Operation::Sign(_) | Operation::ListKeys) => false,
         Needs::Operation(Operation::KeyManager(_)) => true,
         Needs::Operation(Operation::Admin(verb)) => match verb {
             AdminVerb::Status | AdminVerb::PolicyRead | AdminVerb::Audit => false,
@@ -187,6 +188,9 @@ pub(crate) fn judged(shared: &Shared, caller: &Caller, needs: Needs) -> Result<P
     let asking = Asking { app: &shared.app, door: shared.door, caller };
     let judged = shared.app.cluster.read(|state| match needs {
         Needs::Operation(operation) => asking.may(state, operation, None),
+        Needs::Either(one, other) => {
+            asking.may(state, one, None).or_else(|why| asking.may(state, other, None).map_err(|_| why))
+        }
         Needs::Signing => asking.may_ask(state),
         Needs::Nothing => Err("an endpoint for everybody asks for no proof".to_owned()),
     });

@@ -9,7 +9,7 @@
 mod body;
 mod bounds;
 mod caller;
-mod credentials;
+pub(crate) mod credentials;
 mod door;
 mod drain;
 mod host;

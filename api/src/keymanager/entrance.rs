@@ -5,9 +5,11 @@
 //!
 //! | port | without a policy | with a policy |
 //! |---|---|---|
-//! | API port; own listener, certificates required | an administrator's certificate; the token file's token on top, if configured | who has the verb; the token file's on top, if configured |
-//! | own listener, certificates optional, with a token file | its token; a certificate names the caller, if shown | the same, or who has the verb |
+//! | API port; own listener, certificates required | an administrator's certificate | who has the verb |
+//! | own listener, certificates optional, with a token file | its token | its token, or who has the verb |
 //! | own listener, certificates optional, without one | an administrator's certificate | who has the verb |
+//!
+//! Where certificates are required and there is a token file, its token is asked for on top.
 
 use super::token::TokenHash;
 use crate::admission::{Caller, confirmed, known, needs_of, stranger, tell};

@@ -79,9 +79,9 @@ struct Call {
 }
 
 /// A keystore and what should open it.
-type Wanted = (String, SecretText);
+pub(crate) type Wanted = (String, SecretText);
 
-fn understood(body: &[u8], root: &Root) -> Result<(Vec<Wanted>, Histories), ApiError> {
+pub(crate) fn understood(body: &[u8], root: &Root) -> Result<(Vec<Wanted>, Histories), ApiError> {
     let Import { keystores, passwords, slashing_protection } = understand(body, SHAPE)?;
     let (texts, words) = (keystores.len(), passwords.len());
     if texts != words {
@@ -161,7 +161,7 @@ async fn open(app: &App, text: String, password: SecretText) -> Opened {
     }
 }
 
-fn parsed(text: &str, SecretText(password): &SecretText) -> Result<(Keystore, Password), String> {
+pub(crate) fn parsed(text: &str, SecretText(password): &SecretText) -> Result<(Keystore, Password), String> {
     if password.len() > PASSWORD_BYTES_MAX {
         return Err(format!("password longer than {PASSWORD_BYTES_MAX} bytes"));
     }

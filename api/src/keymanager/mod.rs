@@ -11,7 +11,7 @@
 mod entrance;
 pub(crate) mod import;
 mod keystores_delete;
-mod keystores_import;
+pub(crate) mod keystores_import;
 mod keystores_list;
 pub(crate) mod pubkeys;
 mod remotekeys;

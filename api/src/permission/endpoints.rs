@@ -15,13 +15,15 @@ pub(crate) enum Needs {
     Signing,
     /// This operation.
     Operation(Operation),
+    /// One of these operations, from wherever either may be asked.
+    Either(Operation, Operation),
 }
 
 impl Needs {
     /// By which the endpoint's group of addresses is found; `None`: it has none.
     pub(crate) const fn operation(self) -> Option<Operation> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::Either(..) => None,
             Self::Signing => Some(Operation::ListKeys),
             Self::Operation(operation) => Some(operation),
         }
@@ -53,8 +55,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     get("/healthcheck", Needs::Nothing),
     get("/leader", Needs::Nothing),
     get("/ready", Needs::Nothing),
-    // What a validator client may know: how the last reading of the key sources went.
-    get("/reload", LIST_KEYS),
+    // How the last reading of the key sources went: for validator clients, as Web3Signer has it, and for who starts one.
+    get("/reload", Needs::Either(Operation::ListKeys, Operation::Admin(AdminVerb::Reload))),
     post("/reload", admin(AdminVerb::Reload)),
     get("/eth/v1/keystores", keymanager(KeyManagerVerb::List)),
     post("/eth/v1/keystores", keymanager(KeyManagerVerb::Import)),

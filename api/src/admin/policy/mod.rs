@@ -4,10 +4,10 @@
 //! that takes rights away is answered when no node acts under the older policy any more. Deliberately absent: what a
 //! policy means (`rules`), and who may come here (`permission`).
 
-mod apply;
-mod check;
+pub(crate) mod apply;
+pub(crate) mod check;
 mod show;
-mod tokens;
+pub(crate) mod tokens;
 
 pub(crate) use apply::post as apply;
 pub(crate) use check::post as check;

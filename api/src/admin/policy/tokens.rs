@@ -35,7 +35,7 @@ const BODY: BodyRules = BodyRules { bytes_max: 64 << 10, time_max: Duration::fro
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub(crate) struct Create {
     name: String,
     roles: BTreeSet<String>,
     #[serde(default)]
@@ -80,7 +80,7 @@ pub(crate) async fn create(
     Ok(([(CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
 
-fn read_create(body: &[u8]) -> Result<Create, ApiError> {
+pub(crate) fn read_create(body: &[u8]) -> Result<Create, ApiError> {
     let asked: Create =
         understood(body, "{\"name\": \"..\", \"roles\": [\"..\"], \"expires_in_s\": number or absent}")?;
     if asked.expires_in_s == Some(0) {
@@ -185,7 +185,7 @@ pub(crate) async fn revoke(
     Ok(Json(json!({"id": hex::encode(id), "status": status, "version": version})))
 }
 
-fn read_revoke(body: &[u8]) -> Result<[u8; TOKEN_ID_BYTES], ApiError> {
+pub(crate) fn read_revoke(body: &[u8]) -> Result<[u8; TOKEN_ID_BYTES], ApiError> {
     let Revoke { id } = understood(body, "{\"id\": \"..\"}")?;
     let digits = id.strip_prefix(TOKEN_PREFIX).unwrap_or(&id);
     consigner_rules::primitives::decode_fixed(digits)
