@@ -10,6 +10,7 @@ use consigner_chaos::oracle::{Content, Message};
 use consigner_chaos::perimeter::{Authority, Identity, Subject, Tool, credentials};
 use consigner_keys::bls;
 use consigner_rules::Signature;
+use futures::future::join_all;
 use std::path::{Path, PathBuf};
 use world::{NODES, World, key, until};
 
@@ -157,10 +158,11 @@ impl Scene {
 
     async fn curl_is_refused(&self, curl: &Tool, node: u64, version: &str) {
         let url = self.url(node, "/api/v1/eth2/publicKeys");
-        for (kind, identity) in self.outsiders() {
+        let all = self.outsiders().map(async |(kind, identity)| {
             let said = self.curled(curl, version, identity, &url, &[]).await;
             assert_ne!(said.0, Some(0), "node {node}, TLS {version}, {kind}: {}", said.1);
-        }
+        });
+        join_all(all).await;
         let vote = self.vote();
         let body = format!("@{}", text(&self.body(&vote)));
         let more = ["-H", "Content-Type: application/json", "-d", &body];
@@ -208,10 +210,11 @@ impl Scene {
             for version in ["-tls1_2", "-tls1_3"] {
                 let said = self.shaken(openssl, node, version, Some(&self.good), &[]).await;
                 assert!(said.contains("HTTP/1.1 200 "), "node {node}, {version}: {said}");
-                for (kind, identity) in self.outsiders() {
+                let all = self.outsiders().map(async |(kind, identity)| {
                     let said = self.shaken(openssl, node, version, identity, &[]).await;
                     assert!(!said.contains("HTTP/1.1"), "node {node}, {version}, {kind}: {said}");
-                }
+                });
+                join_all(all).await;
             }
             let said = self.shaken(openssl, node, "-tls1_1", Some(&self.good), &[]).await;
             assert!(!said.contains("HTTP/1.1"), "node {node} speaks TLS 1.1: {said}");

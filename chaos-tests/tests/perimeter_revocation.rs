@@ -51,7 +51,8 @@ enum Frozen {
 async fn after_an_acknowledged_revocation_no_node_signs_for_the_client() {
     let world = World::start(OVERLAY, 5).await;
     let mut inside = vec!["vc-stays", "vc-1", "vc-2", "vc-3"];
-    apply(&world, world.api(1), &everybody(&inside)).await;
+    world.lay(&[("policy.yaml".to_owned(), everybody(&inside))]);
+    world.command(&["policy", "apply"], &[world.cluster.dir().join("policy.yaml").to_str().unwrap()]).await;
     let stays = world.identity("stays", &Subject::client("vc-stays"));
     for ((name, frozen), number) in LEAVERS.into_iter().zip(0..) {
         let leaver = Leaver::new(&world, name, number);
@@ -68,6 +69,8 @@ async fn after_an_acknowledged_revocation_no_node_signs_for_the_client() {
             assert_eq!(failed, Vec::<String>::new(), "others were refused, beside {signed} signatures");
         }
     }
+    // Of the record of all nodes, frozen ones among them, nothing is missing.
+    world.command(&["audit", "verify"], &[]).await;
 }
 
 /// A client that will be taken out.

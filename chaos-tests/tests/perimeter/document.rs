@@ -14,6 +14,7 @@ api:
 peer: {tls: PEER_TLS}
 keymanager: {enabled: true, rate: {per-second: 0}}
 limits: {failed-credentials: {free: 0}}
+audit: {checkpoint-lines: 20, checkpoint-interval: 1s, anchor-interval: 1s}
 oauth: {issuer: 'https://idp.example', audience: [consigner], jwks-file: ../certs/jwks.json}
 ";
 
