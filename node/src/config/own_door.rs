@@ -1,5 +1,6 @@
 //! Listeners beside the API port: of the key manager API, of administrators, of clients with tokens.
 
+use super::Config;
 use super::resolve::Resolver;
 use super::tls::TlsConfig;
 use super::values;
@@ -73,9 +74,35 @@ impl Resolver<'_> {
         }
     }
 
+    /// Two listeners at one address: the second one would not open, and it is the operator who must say which is meant.
+    pub(super) fn check_addresses(&mut self, config: &Config) {
+        let keymanager = config.keymanager.as_ref().and_then(|keymanager| keymanager.door.as_ref());
+        let own = |door: Option<&OwnDoor>| door.map(|door| door.listen);
+        let listeners = [
+            ("api.listen", Some(config.api.listen)),
+            ("peer.listen", Some(config.peer.listen)),
+            ("metrics.listen", config.metrics.as_ref().map(|metrics| metrics.listen)),
+            ("keymanager.listen", own(keymanager)),
+            ("admin.listen", own(config.admin.as_ref())),
+            ("token-door.listen", own(config.token_door.as_ref())),
+        ];
+        let open: Vec<_> = listeners.into_iter().filter_map(|(key, listen)| Some((key, listen?))).collect();
+        for (index, (key, listen)) in open.iter().enumerate() {
+            if let Some((other, _)) = open.iter().take(index).find(|(_, other)| is_same_place(*listen, *other)) {
+                self.complain(key, format!("{listen} is taken by {other}: every listener needs an address of its own"));
+            }
+        }
+    }
+
     /// Whether callers must show a certificate, by the word of this key.
     pub(super) fn client_certificate(&mut self, path: &str) -> Option<ClientAuth> {
         let word = self.word(path)?;
         Some(if word == "optional" { ClientAuth::Optional } else { ClientAuth::Required })
     }
+}
+
+/// Whether a second listener would find the port taken. Port 0 is a free one.
+fn is_same_place(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && overlap
 }

@@ -21,7 +21,7 @@ fn by_default_validator_clients_are_not_limited_and_everything_is_recorded() {
     let audit = config.audit.unwrap();
     assert_eq!(audit.dir, config.node.data_dir.join("audit"));
     assert_eq!((audit.rotate_bytes, audit.files_max, audit.attestation_sample), (64 << 20, 0, 0));
-    assert_eq!(config.keys.source.allow_loose_permissions, false);
+    assert!(!config.keys.source.allow_loose_permissions);
 }
 
 #[test]

@@ -5,11 +5,10 @@ use super::keys::{self, Form, Key};
 use super::settings::Settings;
 use super::values;
 use super::{ApiConfig, Config, FollowerRequests, ImportConfig, KeysConfig, LogConfig, LogFormat, MetricsConfig};
-use super::{NetworkConfig, NodeConfig, OwnDoor, PeerConfig};
+use super::{NetworkConfig, NodeConfig, PeerConfig};
 use consigner_gate::HostAllowlist;
 use consigner_gate::tls::ClientAuth;
 use consigner_raft::Timing;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -73,26 +72,6 @@ impl Resolver<'_> {
         };
         self.check_addresses(&config);
         Some(config)
-    }
-
-    /// Two listeners at one address: the second one would not open, and it is the operator who must say which is meant.
-    fn check_addresses(&mut self, config: &Config) {
-        let keymanager = config.keymanager.as_ref().and_then(|keymanager| keymanager.door.as_ref());
-        let own = |door: Option<&OwnDoor>| door.map(|door| door.listen);
-        let listeners = [
-            ("api.listen", Some(config.api.listen)),
-            ("peer.listen", Some(config.peer.listen)),
-            ("metrics.listen", config.metrics.as_ref().map(|metrics| metrics.listen)),
-            ("keymanager.listen", own(keymanager)),
-            ("admin.listen", own(config.admin.as_ref())),
-            ("token-door.listen", own(config.token_door.as_ref())),
-        ];
-        let open: Vec<_> = listeners.into_iter().filter_map(|(key, listen)| Some((key, listen?))).collect();
-        for (index, (key, listen)) in open.iter().enumerate() {
-            if let Some((other, _)) = open.iter().take(index).find(|(_, other)| is_same_place(*listen, *other)) {
-                self.complain(key, format!("{listen} is taken by {other}: every listener needs an address of its own"));
-            }
-        }
     }
 
     fn node(&mut self) -> Option<NodeConfig> {
@@ -297,10 +276,4 @@ impl Resolver<'_> {
         };
         self.settings.problems.push(Problem { origin, key: path.to_owned(), what });
     }
-}
-
-/// Whether a second listener would find the port taken. Port 0 is a free one.
-fn is_same_place(one: SocketAddr, other: SocketAddr) -> bool {
-    let overlap = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && one.port() != 0 && overlap
 }

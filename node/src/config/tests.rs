@@ -53,6 +53,27 @@ fn the_example_file_documents_every_key_and_no_other() {
     assert_eq!(found, known, "the example and the table must have the same keys in the same order");
 }
 
+/// The row of a key in the table of `docs/CONFIGURATION.md`.
+fn row(key: &Key) -> String {
+    let default = match (key.default, key.required) {
+        (_, true) => "needed".to_owned(),
+        (None, false) => "none".to_owned(),
+        (Some(""), false) => "empty".to_owned(),
+        (Some(text), false) => format!("`{text}`"),
+    };
+    format!("| `{}` | {default} | {} |", key.path, key.help.replace('|', "\\|"))
+}
+
+#[test]
+fn the_page_has_a_row_for_every_key_and_no_other() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/CONFIGURATION.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let (_, table) = text.split_once("| key | default | what for |\n|---|---|---|\n").expect("the table");
+    let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    let expected: Vec<String> = KEYS.iter().map(row).collect();
+    assert!(rows == expected, "docs/CONFIGURATION.md must have these rows:\n{}", expected.join("\n"));
+}
+
 #[test]
 fn the_example_file_is_a_configuration() {
     let config = load(Path::new(EXAMPLE), [], &[]).unwrap().config;
