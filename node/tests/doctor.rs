@@ -118,7 +118,7 @@ const DESERVED: &[(&str, &str)] = &[
     ("access.clients", "api.admins is \"*\""),
     ("access.keymanager", "neither certificate nor token"),
     ("access.keymanager", "not recorded"),
-    ("access.limits", "wrong credentials cost no pause"),
+    ("access.limits", "wrong tokens cost no pause"),
     ("access.audit", "not recorded"),
     ("config.valid", "keymanager.token-file"),
     ("files.config", "mode 666"),
@@ -289,7 +289,9 @@ fn a_running_cluster_is_examined_from_inside_and_outside() {
         assert_eq!(of("host.memory-lock", "KiB are locked"), "PASS");
         assert_eq!(of("host.core-dumps", ""), "PASS");
         assert_eq!(of("keys.development", "interop keys"), "WARN");
+        assert_eq!(of("access.audit-verified", "lines hold"), "PASS");
     }
+    assert_eq!(finding(&report, "access.policy")["status"], "WARN", "no policy is applied");
     let rotation = findings(&report, "keys.rotation");
     assert!(
         rotation.iter().any(|finding| finding["scope"] == "cluster" && finding["status"] == "PASS"),

@@ -12,7 +12,7 @@
 //! | [`plan`], [`doors`], [`secrets`] | a configuration, its doors and its secret files |
 //! | [`host`] | what the machine says: `/proc`, `/sys`, owners and modes |
 //! | [`probe`] | doors as a stranger sees them |
-//! | [`offline`], [`local`], [`live`] | gather for the checks: from a file, from the machine, from a cluster |
+//! | [`offline`], [`local`], [`live`], [`record`] | gather for the checks: from a file, the machine, a cluster, the audit |
 //! | [`finding`], [`render`] | the report |
 //!
 //! In: a file, a directory of `consigner dev`, or endpoints. Out: a [`Report`]. A point that cannot be looked at is SKIP
@@ -28,6 +28,7 @@ pub mod offline;
 pub mod plan;
 pub mod points;
 pub mod probe;
+pub mod record;
 pub mod render;
 pub mod secrets;
 pub mod x509;
@@ -58,7 +59,7 @@ pub async fn configuration(file: &Path, variables: &[(String, String)], host: &H
     let cluster = [&points::REACHED, &points::SIZE, &points::READY, &points::VERSIONS, &points::STATE, &points::CLOCKS];
     findings.extend(cluster.map(|point| Verdict::skip(why).on(point, live::CLUSTER)));
     findings.push(lease(std::slice::from_ref(&plan)));
-    findings.push(Verdict::skip("`consigner audit verify` reads the record").on(&points::AUDIT_VERIFIED, &plan.name));
+    findings.push(record::verified(&plan, None).await);
     Ok(Report::new(file.display().to_string(), findings))
 }
 
@@ -84,6 +85,9 @@ pub async fn directory(
     host: &Host,
 ) -> Result<Report, PlanError> {
     let live::Asked { policy, mut findings } = live::examine(client).await;
+    // The files behind the doors show more of certificates than the doors.
+    findings.retain(|finding| finding.id != points::LIFETIMES.id);
+    let anchors = crate::client::audit::anchors(client).await.ok().map(|found| found.anchors);
     let mut plans = Vec::new();
     for node in &deployment.nodes {
         let plan = Plan::read(&config_of(node), &[])?;
@@ -92,6 +96,7 @@ pub async fn directory(
         let is_about_plan = |finding: &Finding| ![points::POLICY.id, points::TOKENS.id].contains(&finding.id);
         findings.extend(of_plan.into_iter().filter(is_about_plan));
         findings.extend(of_machine(host, &plan, Some(node.pid)));
+        findings.push(record::verified(&plan, anchors.clone()).await);
         plans.push(plan);
     }
     findings.extend(local::machine_of(host).await);

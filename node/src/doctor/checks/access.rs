@@ -1,6 +1,7 @@
 //! Who may ask what.
 
 use super::super::finding::Verdict;
+use consigner_storage::audit::{VerifyError, VerifyReport};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Who may sign and administrate while no policy is applied.
@@ -62,7 +63,11 @@ pub fn tokens(tokens: &[Token], now: SystemTime) -> Verdict {
         }
         Some(_) => Verdict::pass(""),
     };
-    Verdict::worst(tokens.iter().map(look), format!("{} token(s), each with an end", tokens.len()))
+    let good = match tokens.len() {
+        0 => "there is no token".to_owned(),
+        count => format!("{count} token(s), each with an end"),
+    };
+    Verdict::worst(tokens.iter().map(look), good)
 }
 
 /// Whether administrators are known by a CA of their own.
@@ -119,23 +124,37 @@ pub fn key_manager(km: KeyManager) -> Verdict {
     Verdict::worst(look.into_iter().flatten(), "on, on a narrow listener of its own, with certificate and token")
 }
 
+/// Limits of callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests of one identity per second; 0: as many as it likes.
+    pub identity_per_second: u64,
+    /// Wrong credentials before a pause; 0: no pause.
+    pub failed_free: u64,
+    /// A policy is applied, which may set rates of its own.
+    pub policy: bool,
+    /// Some door asks for no certificate: only there credentials can be guessed.
+    pub guessable: bool,
+}
+
 /// Rates per identity, and the pauses after wrong credentials.
 #[must_use]
-pub fn limits(identity_per_second: Option<u64>, failed_free: Option<u64>, policy_may_limit: bool) -> Verdict {
-    let (Some(rate), Some(free)) = (identity_per_second, failed_free) else {
-        return Verdict::skip("this build has no limits.* keys");
-    };
+pub fn limits(limits: Limits) -> Verdict {
+    let Limits { identity_per_second: rate, failed_free: free, policy, guessable } = limits;
     let look = [
-        (rate == 0 && !policy_may_limit).then(|| {
+        (rate == 0 && !policy).then(|| {
             let reason = "an identity may ask as often as it likes";
             Verdict::warn(reason, "limits.identity.per-second, or `rate` of the client in the policy")
         }),
-        (free == 0).then(|| {
-            let reason = "wrong credentials cost no pause";
+        (free == 0 && guessable).then(|| {
+            let reason = "wrong tokens cost no pause, and a door asks for no certificate";
             Verdict::fail(reason, "limits.failed-credentials.free: 10")
         }),
     ];
-    let good = format!("{rate} requests per second for an identity; a pause after {free} wrong credentials");
+    let rates = if rate == 0 { "rates by the policy".to_owned() } else { format!("{rate} requests/s for an identity") };
+    let pauses =
+        if guessable { format!("a pause after {free} wrong tokens") } else { "no door for guesses".to_owned() };
+    let good = format!("{rates}; {pauses}");
     Verdict::worst(look.into_iter().flatten(), good)
 }
 
@@ -149,86 +168,28 @@ pub fn audit(enabled: Option<bool>) -> Verdict {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::super::super::finding::Status::{self, Fail, Pass, Skip, Warn};
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn names() {
-        for (names, policy, status) in [
-            (&["vc-1"] as &[&str], None, Pass),
-            (&[], None, Pass),
-            (&["*"], None, Fail),
-            (&["*"], Some(0), Fail),
-            (&["*"], Some(3), Pass),
-        ] {
-            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            assert_eq!(clients("api.clients", &names, policy).status, status, "{names:?} {policy:?}");
+/// What became of the verification of a record; `was_asked` says whether the cluster's anchors were compared.
+#[must_use]
+pub fn record(verified: &Result<VerifyReport, VerifyError>, was_asked: bool) -> Verdict {
+    match verified {
+        Ok(VerifyReport { lines, anchor, .. }) => {
+            let compared = match (was_asked, anchor) {
+                (true, Some(sequence)) => format!("the cluster remembers line {sequence} of it"),
+                (true, None) => "the cluster remembers none of it yet".to_owned(),
+                (false, _) => {
+                    "not compared with what the cluster remembers (`consigner audit verify --endpoint`)".to_owned()
+                }
+            };
+            Verdict::pass(format!("{lines} lines hold; {compared}"))
         }
-        assert_eq!((policy(0).status, policy(1).status), (Warn, Pass));
-        for (named, same, status) in [(true, false, Pass), (true, true, Warn), (false, false, Warn)] {
-            assert_eq!(admin_ca(named, same).status, status);
+        Err(VerifyError::Broken(failure)) => {
+            let fix = "keep a copy of the record, find out who could write there, then `consigner audit verify --from`";
+            Verdict::fail(failure.to_string(), fix)
         }
-    }
-
-    #[test]
-    fn ends_of_tokens() {
-        let now = UNIX_EPOCH + Duration::from_secs(1000);
-        let token = |expires_ms| Token { id: "ab".into(), name: "t".into(), expires_ms };
-        let cases: [(&[Token], Status); 4] = [
-            (&[], Pass),
-            (&[token(Some(1_000_001))], Pass),
-            (&[token(Some(1_000_001)), token(None)], Warn),
-            (&[token(Some(999_999))], Warn),
-        ];
-        for (list, status) in cases {
-            assert_eq!(tokens(list, now).status, status, "{list:?}");
-        }
-    }
-
-    #[test]
-    fn key_managers() {
-        let good = KeyManager {
-            enabled: true,
-            own_listener: true,
-            narrow: true,
-            certificate: true,
-            token: true,
-            limited: true,
-            audited: true,
-        };
-        for (km, status, said) in [
-            (good, Pass, "narrow listener"),
-            (KeyManager { enabled: false, token: false, ..good }, Pass, "off"),
-            (KeyManager { own_listener: false, ..good }, Warn, "API port"),
-            (KeyManager { narrow: false, limited: false, ..good }, Warn, "from any address; without a rate limit"),
-            (KeyManager { token: false, ..good }, Warn, "without a token"),
-            (KeyManager { certificate: false, ..good }, Pass, "narrow"),
-            (KeyManager { certificate: false, token: false, ..good }, Fail, "neither"),
-            (KeyManager { audited: false, ..good }, Fail, "not recorded"),
-        ] {
-            let verdict = key_manager(km);
-            assert_eq!(verdict.status, status, "{km:?}");
-            assert!(verdict.reason.contains(said), "{}", verdict.reason);
-        }
-    }
-
-    #[test]
-    fn rates_and_records() {
-        for (rate, free, policy, status) in [
-            (Some(500), Some(10), false, Pass),
-            (Some(0), Some(10), false, Warn),
-            (Some(0), Some(10), true, Pass),
-            (Some(500), Some(0), false, Fail),
-            (None, None, false, Skip),
-        ] {
-            assert_eq!(limits(rate, free, policy).status, status, "{rate:?} {free:?}");
-        }
-        for (enabled, status) in [(Some(true), Pass), (Some(false), Fail), (None, Skip)] {
-            assert_eq!(audit(enabled).status, status);
-        }
+        Err(VerifyError::Audit(error)) => Verdict::skip(crate::report::one_line(error)),
     }
 }
+
+#[cfg(test)]
+#[path = "access_tests.rs"]
+mod tests;

@@ -57,8 +57,11 @@ pub fn length(door: &str, certificate: &Certificate, is_ca: bool) -> Verdict {
     let (days, name) = (certificate.lifetime_days(), certificate.common_name.as_deref().unwrap_or("without a name"));
     let (what, max) = if is_ca { ("CA", CA_DAYS_MAX) } else { ("certificate", LEAF_DAYS_MAX) };
     if days > max {
-        let reason = format!("{door}: {what} {name} is made for {days} days; a stolen key is good for as long");
-        return Verdict::warn(reason, format!("make it for at most {max} days; a renewed file needs no restart"));
+        let reason = format!("{door}: {what} {name} is made for {days} days");
+        let fix = format!(
+            "a {what} for at most {max} days: a stolen key is good for as long, a renewed file needs no restart"
+        );
+        return Verdict::warn(reason, fix);
     }
     Verdict::pass(format!("{door}: {what} {name} is made for {days} days"))
 }
@@ -83,7 +86,7 @@ pub fn host(key: &str, host: &str, certificate: &Certificate) -> Verdict {
 pub fn common_name(node: &str, certificate: &Certificate) -> Verdict {
     let name = certificate.common_name.as_deref();
     if name == Some(node) {
-        return Verdict::pass(format!("peer.tls.cert is {node}'s"));
+        return Verdict::pass("peer.tls.cert has the node's name");
     }
     Verdict::fail(
         format!("node.name is {node}, but the common name of peer.tls.cert is {}", name.unwrap_or("missing")),

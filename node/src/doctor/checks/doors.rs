@@ -10,7 +10,7 @@ pub fn bind(door: &DoorPlan) -> Verdict {
     let fix = format!("{section}.listen: an inner address; {section}.ip-allowlist: the networks of those who need it");
     let everywhere = listen.ip().is_unspecified();
     match (door.is_local(), everywhere, door.admits_any_address()) {
-        (true, ..) => Verdict::pass(format!("{section} listens on {listen}, this machine only")),
+        (true, ..) => Verdict::pass(format!("{section} listens on this machine only")),
         (false, true, true) => {
             Verdict::fail(format!("{section} listens on every address ({listen}) for everybody"), fix)
         }
