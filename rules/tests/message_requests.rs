@@ -14,7 +14,7 @@
 mod message_support;
 
 use consigner_rules::message::Fault;
-use consigner_rules::{Network, ParseError, SignRequest, SigningType};
+use consigner_rules::{Moment, Network, ParseError, SignRequest, SigningType};
 use message_support::{Kat, PUBLIC_KEY, field, kats, parse, places};
 use serde_json::{Value, json};
 
@@ -102,6 +102,93 @@ fn every_wrong_value_is_named_with_its_field() {
         }
     }
     assert!(replaced > 2000, "only {replaced} values");
+}
+
+/// Where a body says when its message is for; every type that has such a place.
+const MOMENTS: &[(&str, &[&str])] = &[
+    ("BLOCK", &["/block/slot"]),
+    ("BLOCK_V2", &["/beacon_block/block_header/slot", "/beacon_block/block/slot"]),
+    ("AGGREGATION_SLOT", &["/aggregation_slot/slot"]),
+    (
+        "AGGREGATE_AND_PROOF",
+        &["/aggregate_and_proof/data/aggregate/data/slot", "/aggregate_and_proof/aggregate/data/slot"],
+    ),
+    (
+        "AGGREGATE_AND_PROOF_V2",
+        &["/aggregate_and_proof/data/aggregate/data/slot", "/aggregate_and_proof/aggregate/data/slot"],
+    ),
+    ("SYNC_COMMITTEE_MESSAGE", &["/sync_committee_message/slot"]),
+    ("SYNC_COMMITTEE_SELECTION_PROOF", &["/sync_aggregator_selection_data/slot"]),
+    ("SYNC_COMMITTEE_CONTRIBUTION_AND_PROOF", &["/contribution_and_proof/contribution/slot"]),
+    ("EXECUTION_PAYLOAD_BID", &["/execution_payload_bid/data/slot", "/execution_payload_bid/slot"]),
+    (
+        "EXECUTION_PAYLOAD_ENVELOPE",
+        &["/execution_payload_envelope/data/payload/slot_number", "/execution_payload_envelope/payload/slot_number"],
+    ),
+    ("PAYLOAD_ATTESTATION_MESSAGE", &["/payload_attestation_message/data/slot", "/payload_attestation_message/slot"]),
+    ("PROPOSER_PREFERENCES", &["/proposer_preferences/data/proposal_slot", "/proposer_preferences/proposal_slot"]),
+    ("BUILDER_REQUEST_AUTH", &["/builder_request_auth/data/slot", "/builder_request_auth/slot"]),
+    ("INCLUSION_LIST", &["/inclusion_list/data/slot", "/inclusion_list/slot"]),
+];
+
+/// What the bound on future slots and the list of fee recipients look at is what the body says.
+#[test]
+fn the_particulars_of_a_request_are_those_of_its_body() {
+    let Some(kats) = kats() else { return };
+    let network = mainnet();
+    let slots = network.slots_per_epoch();
+    let mut seen = std::collections::BTreeSet::new();
+    for kat in &kats {
+        let number = |pointer: &str| {
+            let value = kat.request.pointer(pointer)?;
+            value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok())
+        };
+        let parsed = parse(&kat.request, &network).unwrap();
+        let kind = parsed.signing_type.name();
+        let at_epoch = |epoch: u64| Some(Moment::Epoch { epoch, first_slot: epoch * slots });
+        let expected = match kind {
+            "ATTESTATION" => {
+                let named = ["source", "target"].map(|end| number(&format!("/attestation/{end}/epoch")).unwrap());
+                at_epoch(named[0].max(named[1]).max(number("/attestation/slot").unwrap() / slots))
+            }
+            "RANDAO_REVEAL" => at_epoch(number("/randao_reveal/epoch").unwrap()),
+            "VOLUNTARY_EXIT" => at_epoch(number("/voluntary_exit/epoch").unwrap()),
+            "DEPOSIT" | "VALIDATOR_REGISTRATION" => None,
+            _ => {
+                let (_, places) = MOMENTS.iter().find(|(known, _)| *known == kind).unwrap_or_else(|| panic!("{kind}"));
+                Some(Moment::Slot(places.iter().find_map(|place| number(place)).unwrap_or_else(|| panic!("{kind}"))))
+            }
+        };
+        assert_eq!(parsed.particulars.moment, expected, "{}", kat.name);
+        let recipient = ["/validator_registration/fee_recipient", "/proposer_preferences/data/fee_recipient"]
+            .iter()
+            .chain(&["/proposer_preferences/fee_recipient"])
+            .find_map(|place| kat.request.pointer(place)?.as_str()?.parse().ok());
+        assert_eq!(parsed.particulars.fee_recipient, recipient, "{}", kat.name);
+        assert_eq!(recipient.is_some(), ["VALIDATOR_REGISTRATION", "PROPOSER_PREFERENCES"].contains(&kind));
+        seen.insert(kind);
+    }
+    assert_eq!(seen.len(), SigningType::ALL.len(), "{seen:?}");
+}
+
+/// An attestation cannot hide how far ahead it reaches behind another of its numbers.
+#[test]
+fn the_furthest_number_of_an_attestation_counts() {
+    let Some(kats) = kats() else { return };
+    let network = mainnet();
+    let kat = kats.iter().find(|kat| field(&kat.request, "type") == "ATTESTATION").unwrap();
+    for (place, value, slot) in [
+        ("/attestation/target/epoch", "9000000", 9_000_000 * 32),
+        ("/attestation/source/epoch", "9000000", 9_000_000 * 32),
+        ("/attestation/slot", "288000031", 9_000_000 * 32),
+        ("/attestation/target/epoch", "18446744073709551615", u64::MAX),
+    ] {
+        let mut body = kat.request.clone();
+        *body.pointer_mut(place).unwrap() = json!(value);
+        body.as_object_mut().unwrap().remove("signingRoot");
+        let parsed = parse(&body, &network).unwrap();
+        assert_eq!(parsed.particulars.moment.unwrap().slot(), slot, "{place}");
+    }
 }
 
 fn is_byte_or_bit_list(pointer: &str) -> bool {

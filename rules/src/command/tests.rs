@@ -77,7 +77,8 @@ fn the_commands_about_keys_are_pinned() {
 /// Format 1 lies on disks: see `format_1_is_pinned`.
 #[test]
 fn the_commands_about_access_are_pinned() {
-    let text = r#"{version: 1, hosts: [a], addresses: {sign: ["::1"]}, future-slots: 64, roles: {r: {keys: all, operations: [duties]}},
+    let text = r#"{version: 1, hosts: [a], addresses: {sign: ["::1"]}, future-slots: 64,
+        roles: {r: {keys: all, operations: [duties]}},
         clients: [{name: c, certificate: {common-name: n}, roles: [r], rate: {per-second: 1}}]}"#;
     let policy = Box::new(Policy::parse(text).unwrap());
     let texts = |names: [&str; 3]| names.map(hex::encode);

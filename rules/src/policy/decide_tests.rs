@@ -21,7 +21,8 @@ version: 1
 future-slots: 64
 tags: {{pool-a: ["{A}"], pool-b: []}}
 roles:
-  validator: {{keys: {{tags: [pool-a, pool-b]}}, operations: [duties, VALIDATOR_REGISTRATION], fee-recipients: ["{HERE}"]}}
+  validator: {{keys: {{tags: [pool-a, pool-b]}}, operations: [duties, VALIDATOR_REGISTRATION],
+    fee-recipients: ["{HERE}"]}}
   proposer: {{keys: ["{B}"], operations: [BLOCK_V2, RANDAO_REVEAL]}}
   waiting: {{keys: {{tags: [pool-b]}}, operations: [duties]}}
   exiter: {{keys: all, operations: [VOLUNTARY_EXIT]}}
@@ -30,10 +31,12 @@ roles:
   operator: {{operations: ["admin.*", "keymanager.*"]}}
 clients:
   - {{name: vc-1, certificate: {{common-name: vc-1}}, roles: [validator], rate: {{per-second: 5}}}}
-  - {{name: vc-1-pinned, certificate: {{common-name: vc-1, fingerprint: "{fingerprint}"}}, roles: [proposer], rate: {{per-second: 9}}}}
+  - {{name: vc-1-pinned, certificate: {{common-name: vc-1, fingerprint: "{fingerprint}"}},
+     roles: [proposer], rate: {{per-second: 9}}}}
   - {{name: dns, certificate: {{dns: VC.Example}}, roles: [exiter]}}
   - {{name: spiffe, certificate: {{uri: "spiffe://trust/vc"}}, roles: [waiting, lister]}}
-  - {{name: both, certificate: {{common-name: ops}}, jwt: {{issuer: "https://idp", claims: {{groups: [ops, admins]}}}}, roles: [operator]}}
+  - {{name: both, certificate: {{common-name: ops}}, jwt: {{issuer: "https://idp", claims: {{groups: [ops, admins]}}}},
+     roles: [operator]}}
   - {{name: robot, jwt: {{issuer: "https://idp", subject: robot}}, roles: [keeper]}}
 "#,
         fingerprint = "07".repeat(32),

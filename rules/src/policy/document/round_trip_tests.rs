@@ -151,7 +151,11 @@ proptest! {
     }
 
     #[test]
-    fn a_token_survives_the_codec(name in names(), roles in btree_set(names(), 1..4), expires_ms in option::of(any::<u64>())) {
+    fn a_token_survives_the_codec(
+        name in names(),
+        roles in btree_set(names(), 1..4),
+        expires_ms in option::of(any::<u64>()),
+    ) {
         let token = TokenRecord { id: [1; 8], name, hash: [2; 32], roles, created_ms: 7, expires_ms };
         prop_assert!(token.check().is_ok());
         prop_assert_eq!(codec::decode::<TokenRecord>(&codec::encode(&token)).ok(), Some(token));

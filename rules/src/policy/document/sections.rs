@@ -86,11 +86,15 @@ fn role(node: &Node, tags: &Tags) -> Result<Role, PolicyError> {
     })?;
     let keys = fields.get("keys").map(|node| scope(node, tags)).transpose()?;
     if keys.is_none() && operations.iter().any(|grant| grant.is_about_keys()) {
-        return Err(fields.at().error("a role that signs or lists must say with which keys: \"keys: all\", a list of keys, or \"keys: {tags: [..]}\""));
+        return Err(fields.at().error(NO_KEYS));
     }
     let fee_recipients = fields.get("fee-recipients").map(fee_recipients).transpose()?;
     Ok(Role { keys, operations: operations.into_iter().collect(), fee_recipients })
 }
+
+/// A role that signs, without a word on keys: neither all nor none is what everybody would expect.
+const NO_KEYS: &str = "a role that signs or lists must say with which keys: \"keys: all\", a list of keys, or \
+                       \"keys: {tags: [..]}\"";
 
 fn unknown_operation(name: &str) -> String {
     let names: Vec<&str> = Grant::names().collect();

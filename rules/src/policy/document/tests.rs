@@ -22,12 +22,14 @@ addresses:
 future-slots: 64
 tags: {{pool-a: ["{a}", "{b}"], pool-b: []}}
 roles:
-  validator: {{keys: {{tags: [pool-a]}}, operations: [duties, VALIDATOR_REGISTRATION], fee-recipients: ["0x{fee}"]}}
+  validator: {{keys: {{tags: [pool-a]}}, operations: [duties, VALIDATOR_REGISTRATION],
+    fee-recipients: ["0x{fee}"]}}
   exiter: {{keys: ["{a}"], operations: [VOLUNTARY_EXIT]}}
   lister: {{keys: all, operations: [list-keys]}}
   operator: {{operations: ["admin.*", keymanager.list]}}
 clients:
-  - {{name: vc-1, certificate: {{common-name: VC-1, dns: VC.example}}, roles: [validator, lister], rate: {{per-second: 500}}}}
+  - {{name: vc-1, certificate: {{common-name: VC-1, dns: VC.example}}, roles: [validator, lister],
+     rate: {{per-second: 500}}}}
   - name: vc-2
     certificate:
       uri: spiffe://mainnet.example/vc/2
@@ -223,7 +225,8 @@ fn clients_are_proved_and_named_once() {
     for (client, column, words) in one {
         refused(&document(&format!("  - {client}\n")), 4, *column, words);
     }
-    let same_name = "  - {name: a, certificate: {common-name: a}, roles: [r]}\n  - {name: a, certificate: {common-name: b}, roles: [r]}\n";
+    let same_name = "  - {name: a, certificate: {common-name: a}, roles: [r]}
+  - {name: a, certificate: {common-name: b}, roles: [r]}\n";
     refused(&document(same_name), 5, 5, "client a stands already in line 4");
     let same_proof = same_name.replace("name: b", "name: a").replacen("name: a, c", "name: b, c", 1);
     refused(&document(&same_proof), 5, 5, "proves the same as the client in line 4");
