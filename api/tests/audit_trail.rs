@@ -24,6 +24,8 @@ struct Sink {
     lines: Mutex<Vec<AuditLine>>,
     is_full: AtomicBool,
     is_hanging: AtomicBool,
+    /// Full for everything but beginnings.
+    loses_outcomes: AtomicBool,
 }
 
 impl AuditSink for Sink {
@@ -35,7 +37,8 @@ impl AuditSink for Sink {
         if self.is_hanging.load(Ordering::SeqCst) {
             return Box::pin(pending());
         }
-        if self.is_full.load(Ordering::SeqCst) {
+        let is_lost = self.loses_outcomes.load(Ordering::SeqCst) && line.outcome != "begun";
+        if is_lost || self.is_full.load(Ordering::SeqCst) {
             return Box::pin(async { Err("no space left".to_owned()) });
         }
         self.note(line);
@@ -258,4 +261,31 @@ async fn an_import_that_loses_its_disk_in_between_may_be_repeated() {
         }
     }
     assert!(node.app.keyring.contains(&secrets[0].public_key()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_outcome_cannot_be_recorded_says_so_and_its_repetition_tells_what_became_of_it() {
+    let (node, router, sink) = node(0).await;
+    let secret = [interop_secret(1)];
+    let import = || post_keys(KEYSTORES, &import_of(&secret, None)).through(&router);
+    let delete = || delete_keys(KEYSTORES, &[secret[0].public_key()]).through(&router);
+    let lost = |is: bool| sink.loses_outcomes.store(is, Ordering::SeqCst);
+    lost(true);
+    let answer = import().await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(answer.body.contains("repeat the call to learn what became of it"), "{}", answer.body);
+    assert_eq!(sink.told(), [("key_import".to_owned(), "begun")]);
+    lost(false);
+    assert_eq!(statuses(&import().await.json()), ["duplicate"]);
+    lost(true);
+    assert_eq!(delete().await.status, 503);
+    lost(false);
+    assert_eq!(statuses(&delete().await.json()), ["not_found"]);
+    assert!(!node.app.keyring.contains(&secret[0].public_key()));
+    let expected = [("key_import", "begun"), ("key_import", "unchanged")].into_iter().chain([
+        ("key_delete", "begun"),
+        ("key_delete", "begun"),
+        ("key_delete", "unchanged"),
+    ]);
+    assert_eq!(sink.told(), expected.map(|(what, outcome)| (what.to_owned(), outcome)).collect::<Vec<_>>());
 }

@@ -41,6 +41,12 @@ pub trait AuditSink: Send + Sync {
     fn keep(&self, line: AuditLine) -> BoxFuture<'_, Result<(), String>>;
 }
 
+/// Bytes of a reason that are kept: a path that somebody asked for, or a refusal that quotes it, may have 64 KiB.
+const REASON_BYTES_MAX: usize = 2048;
+
+/// Bytes of an identity that are kept: the subject of an access token may be as long as the token.
+const IDENTITY_BYTES_MAX: usize = 256;
+
 impl AuditLine {
     pub(super) fn of(event: &Event<'_>) -> Self {
         let Event { actor, operation, key, log_index, outcome, reason } = *event;
@@ -48,23 +54,29 @@ impl AuditLine {
         Self {
             time_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             door: actor.door.map(str::to_owned),
-            identity: actor.identity.clone(),
+            identity: cut(&actor.identity, IDENTITY_BYTES_MAX).to_owned(),
             proof: actor.proof.name(),
             address: actor.address,
             operation: operation.name().to_owned(),
             key: key.copied(),
             log_index,
             outcome: outcome.name(),
-            reason: reason.to_owned(),
+            reason: cut(reason, REASON_BYTES_MAX).to_owned(),
         }
     }
+}
+
+/// The beginning of a text, whole characters only.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 /// The same line in the log of the process.
 pub(super) fn log(event: &Event<'_>) {
     use super::Outcome;
     let Event { actor, operation, key, log_index, outcome, reason } = event;
-    let (identity, proof, door) = (actor.identity.as_str(), actor.proof.name(), actor.door);
+    let (identity, reason) = (cut(&actor.identity, IDENTITY_BYTES_MAX), cut(reason, REASON_BYTES_MAX));
+    let (proof, door) = (actor.proof.name(), actor.door);
     let address = actor.address.map(tracing::field::display);
     let key = key.map(tracing::field::display);
     let (operation, word) = (operation.name(), outcome.name());
@@ -110,5 +122,15 @@ mod tests {
             reason: "why".to_owned(),
         };
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn what_callers_choose_is_cut() {
+        let (long, actor) = ("é".repeat(100_000), Actor { identity: "x".repeat(100_000), ..Actor::node() });
+        let line = AuditLine::of(&Event::new(&actor, Operation::Access, Outcome::Refused, &long));
+        assert_eq!((line.reason.len(), line.identity.len()), (REASON_BYTES_MAX, IDENTITY_BYTES_MAX));
+        let odd = format!("x{long}");
+        let line = AuditLine::of(&Event::new(&actor, Operation::Access, Outcome::Refused, &odd));
+        assert_eq!(line.reason.len(), REASON_BYTES_MAX - 1, "no half character");
     }
 }

@@ -6,7 +6,7 @@
 //! ```
 //! | what happened | how it is told | what waits for the disk |
 //! |---|---|---|
-//! | a change (keys, data keys, policy, tokens, history, cluster, reload) | [`Auditor::begin`] before it is proposed, [`Auditor::conclude`] before it is answered | the change, and its answer |
+//! | a change (keys, policy, tokens, history, cluster) | [`Auditor::begin`], then [`Auditor::conclude`] | it, its answer |
 //! | a decision (a block signed, slashing protection refused) | [`Auditor::record`] | nothing |
 //! | what a stranger can cause at will (a foreign host, a wrong token) | [`Auditor::record_within`] a [`Flood`] | nothing |
 //! | a duty (an attestation) | one in N, [`Auditor::is_sampled`] | nothing |
