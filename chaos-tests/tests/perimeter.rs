@@ -72,7 +72,8 @@ struct Absent {
 }
 
 impl Absent {
-    /// Lets the client begin and takes the node down. The supervisor starts it again and again, without a configuration.
+    /// Lets the client begin and takes the node down. The supervisor starts it again and again, without a
+    /// configuration.
     async fn go(scene: &Scene, node: u64) -> Self {
         let (world, last) = (&scene.world, key(scene::VALIDATORS - 1));
         let courier = world.courier_of(&scene.client());
@@ -104,8 +105,8 @@ impl Absent {
     }
 }
 
-/// `consigner audit verify` on each node while all run, against what another node remembers of it; and on a copy that lacks
-/// one line.
+/// `consigner audit verify` on each node while all run, against what another node remembers of it; and on a copy that
+/// lacks one line.
 async fn every_chain_is_whole(scene: &Scene) {
     for node in NODES {
         let lines = scene.audit(node).len();

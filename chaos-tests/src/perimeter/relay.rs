@@ -1,7 +1,8 @@
 //! A layer-4 balancer on loopback: carries connections to a node from an address of choice, with or without a header.
 //!
-//! In: connections. Out: the same bytes, from another address; and whether the node keeps its end open. Linux answers on
-//! all of `127.0.0.0/8`, so that one machine has many addresses. Deliberately absent: TLS; it carries what it is given.
+//! In: connections. Out: the same bytes, from another address; and whether the node keeps its end open. Linux answers
+//! on all of `127.0.0.0/8`, so that one machine has many addresses. Deliberately absent: TLS; it carries what it is
+//! given.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};

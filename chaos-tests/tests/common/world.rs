@@ -45,7 +45,8 @@ pub struct World {
 }
 
 impl World {
-    /// Starts it with so many interop validators. In the overlay `API_TLS` and `PEER_TLS` stand for the test's own files.
+    /// Starts it with so many interop validators. In the overlay `API_TLS` and `PEER_TLS` stand for the test's own
+    /// files.
     pub async fn start(overlay: &str, validators: u64) -> Self {
         Self::start_with(overlay, validators, |_| Vec::new()).await
     }

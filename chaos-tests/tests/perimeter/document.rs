@@ -5,7 +5,12 @@ use consigner_rules::PublicKey;
 /// The node's own lists: wider than the policy's in some places, narrower in others.
 pub const OVERLAY: &str = r"
 api:
-  tls: API_TLS
+  tls:
+    cert: api.pem
+    key: api-key.pem
+    client-ca: ../certs/clients-ca.pem
+    admin-ca: ../certs/admins-ca.pem
+    crl: [../certs/clients.crl, ../certs/admins.crl]
   clients: [dev-client, vc-cn, vc-dns, vc-spiffe, vc-pinned, vc-votes, vc-exits, viewer]
   admins: [dev-admin, old-admin]
   host-allowlist: [localhost, 127.0.0.1, signer.example, extra.example]
@@ -21,8 +26,8 @@ oauth: {issuer: 'https://idp.example', audience: [consigner], jwks-file: ../cert
 /// The fee recipient of the policy, which is the one that `Chain` names.
 pub const FEE_RECIPIENT: &str = "0x12de2496781293fe205125dcea91f49a274d217d";
 
-/// Slots ahead of the clock: nearly four years, the most that a policy takes, so that no machine's clock makes a message of
-/// the newest fork one of too far ahead.
+/// Slots ahead of the clock: nearly four years, the most that a policy takes, so that no machine's clock makes a message
+/// of the newest fork one of too far ahead.
 pub const FUTURE_SLOTS: u64 = 10_000_000;
 
 /// The document. `pinned` is a fingerprint.

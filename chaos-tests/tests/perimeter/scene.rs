@@ -7,7 +7,7 @@ use super::world::{NODES, POLL, World, key, until};
 use bytes::Bytes;
 use consigner_chaos::faults::until_restarted;
 use consigner_chaos::oracle::Content;
-use consigner_chaos::perimeter::credentials;
+use consigner_chaos::perimeter::credentials::{self, ADMIN};
 use consigner_chaos::perimeter::jwt::{AUDIENCE, ISSUER, Issuer};
 use consigner_chaos::perimeter::{Authority, Call, Caller, Came, Identity, Subject, Tool};
 use consigner_gate::ClientTls;
@@ -68,9 +68,15 @@ impl Scene {
     /// Starts the cluster with listeners of their own for key managers, operators and tokens.
     pub async fn start() -> Self {
         let issuer = Issuer::new("first").unwrap();
-        let jwks = issuer.jwks();
-        let world = World::start_with(OVERLAY, VALIDATORS, |_| vec![("certs/jwks.json".to_owned(), jwks)]).await;
-        let (identities, revoked) = identities(&world);
+        let admins = Authority::new("administrators").unwrap();
+        let mut files = vec![
+            ("certs/jwks.json".to_owned(), issuer.jwks()),
+            ("certs/admins-ca.pem".to_owned(), admins.pem().to_owned()),
+            ("certs/admins.crl".to_owned(), admins.revoked(&[]).unwrap()),
+        ];
+        files.extend(credentials::pair("certs/admin", admins.issue(&Subject::client(ADMIN)).unwrap()));
+        let world = World::start_with(OVERLAY, VALIDATORS, |_| files).await;
+        let (identities, revoked) = identities(&world, &admins);
         let pinned = identities["vc-pinned"].leaf.fingerprint.clone();
         let (untimely, timely): (BTreeMap<_, _>, BTreeMap<_, _>) =
             identities.into_iter().partition(|(stem, _)| UNTIMELY.contains(stem));
@@ -301,7 +307,7 @@ fn is_like(text: &str, line: Line) -> bool {
 }
 
 /// Everybody, and the serial number of the one that is revoked.
-fn identities(world: &World) -> (BTreeMap<&'static str, Identity>, u64) {
+fn identities(world: &World, admins: &Authority) -> (BTreeMap<&'static str, Identity>, u64) {
     let client = Subject::client;
     let subjects = [
         ("vc-cn", client("vc-cn")),
@@ -313,10 +319,8 @@ fn identities(world: &World) -> (BTreeMap<&'static str, Identity>, u64) {
         ("vc-votes", client("vc-votes")),
         ("vc-exits", client("vc-exits")),
         ("viewer", client("viewer")),
-        ("auditor", client("auditor")),
-        ("keeper", client("keeper")),
         ("nobody", client("nobody")),
-        ("old-admin", client("old-admin")),
+        ("false-admin", client(ADMIN)),
         ("expired", client("vc-cn").expired()),
         ("early", client("vc-cn").early()),
         ("servers-only", client("vc-cn").for_servers_only()),
@@ -324,6 +328,10 @@ fn identities(world: &World) -> (BTreeMap<&'static str, Identity>, u64) {
     ];
     let mut identities: BTreeMap<&'static str, Identity> =
         subjects.into_iter().map(|(stem, subject)| (stem, world.identity(stem, &subject))).collect();
+    for stem in ["old-admin", "auditor", "keeper", "visitor"] {
+        let leaf = admins.issue(&client(stem)).unwrap();
+        identities.insert(stem, credentials::identity(world.cluster.dir(), stem, leaf).unwrap());
+    }
     let stranger = Authority::new("strangers").unwrap().issue(&client("vc-cn")).unwrap();
     identities.insert("foreign", credentials::identity(world.cluster.dir(), "foreign", stranger).unwrap());
     let revoked = identities["revoked"].leaf.serial;
@@ -333,10 +341,13 @@ fn identities(world: &World) -> (BTreeMap<&'static str, Identity>, u64) {
 /// Texts of tokens; those of the cluster are only shaped like one until there are some.
 fn texts(issuer: &Issuer) -> BTreeMap<&'static str, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let claims = |audience: &str, group: &str, ends: u64| json!({"iss": ISSUER, "aud": audience, "sub": "somebody", "groups": [group], "iat": now - 7200, "exp": ends});
+    let claims = |audience: &str, group: &str, ends: u64| {
+        let begun = now - 7200;
+        json!({"iss": ISSUER, "aud": audience, "sub": "somebody", "groups": [group], "iat": begun, "exp": ends})
+    };
     let (day, ago) = (now + 86_400, now - 3600);
     let token = |issuer: &Issuer, claims: &Value| issuer.token(claims).unwrap();
-    // The same name of a key, and another key.
+    // A key of the same name.
     let forger = Issuer::new("first").unwrap();
     let shaped = format!("cst_{}_{}", "1".repeat(16), "2".repeat(64));
     BTreeMap::from([

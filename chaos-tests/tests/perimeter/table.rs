@@ -152,6 +152,16 @@ pub const OPERATING: &[Row] = &[
         "refused",
         "old-admin",
     ),
+    row("an operator's name by the clients' CA", Admin, "false-admin", STATUS).brings(403, 403).line(
+        "admin_access",
+        "refused",
+        "dev-admin",
+    ),
+    row("the same at the key manager", KeyManager, "false-admin", KEYSTORES).brings(403, 403).line(
+        "keymanager_access",
+        "refused",
+        "dev-admin",
+    ),
     row("status by who may only look", Admin, "auditor", STATUS).brings(403, 200).line_before(
         "admin_access",
         "refused",
@@ -223,16 +233,20 @@ pub const TOKENS: &[Row] = &[
         .line_after("access", "refused", "nobody"),
     row("a forged token", Token, "nobody", Vote(0)).shows(Shows::Text("forged")).brings(401, 401),
     row("nobody at all", Token, "", Vote(0)).brings(401, 401).line("access", "refused", "anonymous"),
-    row("an access token of an operator", Admin, "nobody", STATUS).shows(Shows::Text("jwt")).brings(401, 200),
-    row("an access token at the key manager", KeyManager, "nobody", KEYSTORES)
+    row("an access token of an operator", Admin, "visitor", STATUS).shows(Shows::Text("jwt")).brings(401, 200),
+    row("an access token at the key manager", KeyManager, "visitor", KEYSTORES)
         .shows(Shows::Text("jwt"))
         .brings(401, 200),
-    row("an access token of another group", Admin, "nobody", STATUS).shows(Shows::Text("jwt-guest")).brings(401, 403),
-    row("an expired access token", Admin, "nobody", STATUS)
+    row("an access token beside a certificate of the clients' CA", Admin, "nobody", STATUS)
+        .shows(Shows::Text("jwt"))
+        .brings(401, 403)
+        .line_after("admin_access", "refused", "nobody"),
+    row("an access token of another group", Admin, "visitor", STATUS).shows(Shows::Text("jwt-guest")).brings(401, 403),
+    row("an expired access token", Admin, "visitor", STATUS)
         .shows(Shows::Text("jwt-expired"))
         .brings(401, 401)
-        .line_after("admin_access", "refused", "nobody"),
-    row("an access token for others", Admin, "nobody", STATUS).shows(Shows::Text("jwt-audience")).brings(401, 401),
-    row("a forged access token", Admin, "nobody", STATUS).shows(Shows::Text("jwt-forged")).brings(401, 401),
+        .line_after("admin_access", "refused", "visitor"),
+    row("an access token for others", Admin, "visitor", STATUS).shows(Shows::Text("jwt-audience")).brings(401, 401),
+    row("a forged access token", Admin, "visitor", STATUS).shows(Shows::Text("jwt-forged")).brings(401, 401),
     row("an access token at the token door", Token, "nobody", Vote(0)).shows(Shows::Text("jwt")).brings(401, 401),
 ];
