@@ -112,11 +112,18 @@ async fn a_deletion_ends_and_is_audited_although_its_client_hung_up() {
     let (exported, _guard) = (recorder.handle(), metrics::set_default_local_recorder(&recorder));
     let manager = node.manager();
     let mut call = Box::pin(delete_keys(KEYSTORES, &[key]).through(&manager));
-    assert!(futures::poll!(&mut call).is_pending(), "it has begun");
-    drop(call);
-    let audited = "consigner_audit_events_total{operation=\"key_delete\",outcome=\"done\"} 1";
+    let told = |outcome: &str| {
+        let line = format!("consigner_audit_events_total{{operation=\"key_delete\",outcome=\"{outcome}\"}} 1");
+        exported.render().lines().any(|told| told == line)
+    };
     let deadline = tokio::time::Instant::now() + LONG;
-    while !exported.render().lines().any(|line| line == audited) {
+    while !told("begun") {
+        assert!(tokio::time::Instant::now() < deadline, "it never began");
+        assert!(futures::poll!(&mut call).is_pending(), "it ended before it was dropped");
+        tokio::task::yield_now().await;
+    }
+    drop(call);
+    while !told("done") {
         assert!(tokio::time::Instant::now() < deadline, "nothing was audited: {}", exported.render());
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }

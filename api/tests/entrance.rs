@@ -53,7 +53,7 @@ async fn the_api_port_wants_an_administrators_certificate_and_the_token_on_top()
         for caller in [call().by("client"), call().by("node1"), call().without_certificate()] {
             let answer = caller.bearer(TOKEN).through(&open).await;
             assert_eq!(answer.status, 403, "{method} {path}");
-            assert!(message(&answer).contains("administrator"), "{}", answer.body);
+            assert!(message(&answer).contains("certificate"), "{}", answer.body);
         }
         assert_eq!(call().by("client").bearer(TOKEN).through(&guarded).await.status, 403, "{method} {path}");
         for caller in [call(), call().bearer(WRONG), call().bearer("")] {

@@ -66,10 +66,10 @@ pub(crate) fn shown(headers: &HeaderMap) -> Result<Shown, CredentialProblem> {
     let (scheme, credential) = text.split_once(' ').unwrap_or((text, ""));
     let credential = credential.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return match credential.contains(' ') {
-            false => Ok(Shown::Bearer(Zeroizing::new(credential.to_owned()))),
-            true => Err(CredentialProblem::Scheme),
-        };
+        if credential.contains(' ') {
+            return Err(CredentialProblem::Scheme);
+        }
+        return Ok(Shown::Bearer(Zeroizing::new(credential.to_owned())));
     }
     if scheme.eq_ignore_ascii_case("basic") {
         return password(credential).map(Shown::Basic);

@@ -194,9 +194,8 @@ pub(crate) fn judged(shared: &Shared, caller: &Caller, needs: Needs) -> Result<P
         Needs::Signing => asking.may_ask(state),
         Needs::Nothing => Err("an endpoint for everybody asks for no proof".to_owned()),
     });
-    judged.map_err(|why| match caller.is_somebody() {
-        true => ApiError::Forbidden(why),
-        false => ApiError::Unauthorized(SHOW_SOMETHING.to_owned()),
+    judged.map_err(|why| {
+        if caller.is_somebody() { ApiError::Forbidden(why) } else { ApiError::Unauthorized(SHOW_SOMETHING.to_owned()) }
     })
 }
 
