@@ -12,8 +12,9 @@ const DIRECTORY: &str = "audit";
 
 /// Verifies the record of a node; `anchors` are what the cluster remembers of it, if it was asked. Reads all of it.
 pub async fn verified(plan: &Plan, anchors: Option<Vec<Anchor>>) -> Finding {
-    let verdict = match directory(plan) {
-        _ if !plan.switch("audit.enabled") => Verdict::skip("no record is kept"),
+    let directory = directory(plan).filter(|_| plan.switch("audit.enabled"));
+    let verdict = match directory {
+        None if !plan.switch("audit.enabled") => Verdict::skip("no record is kept"),
         None => Verdict::skip("node.data-dir is not set"),
         Some(dir) => {
             let was_asked = anchors.is_some();

@@ -45,8 +45,10 @@ pub fn permissions(what: &str, entry: &Entry, need: Need, node: &Reader) -> Verd
         Need::OwnDirectory => mode & FOREIGN_BITS,
     };
     let reason = format!("{what}: {path} has mode {mode:03o}");
+    if foreign == 0 {
+        return Verdict::pass(reason);
+    }
     match need {
-        _ if foreign == 0 => Verdict::pass(reason),
         Need::Secret => Verdict::fail(format!("{reason}; others can read or change it"), format!("chmod 600 {path}")),
         Need::Unchanged => Verdict::fail(format!("{reason}; others can change it"), format!("chmod go-w {path}")),
         Need::OwnDirectory if foreign & FOREIGN_WRITE_BITS != 0 => {
@@ -77,10 +79,10 @@ pub fn owner(entry: &Entry, node_uid: u32) -> Verdict {
 #[must_use]
 pub fn missing(what: &str, path: &std::path::Path, error: &std::io::Error) -> Verdict {
     let reason = format!("{what}: {} cannot be looked at: {error}", path.display());
-    match error.kind() {
-        std::io::ErrorKind::PermissionDenied => Verdict::skip(format!("{reason} (run doctor as the node's user)")),
-        _ => Verdict::fail(reason, "name a file that is there"),
+    if error.kind() == std::io::ErrorKind::PermissionDenied {
+        return Verdict::skip(format!("{reason} (run doctor as the node's user)"));
     }
+    Verdict::fail(reason, "name a file that is there")
 }
 
 #[cfg(test)]
