@@ -60,11 +60,12 @@ async fn set(cluster: &Cluster, policy: &Policy) -> u64 {
     loop {
         let replaces = cluster.read(|state| state.cluster().policy_version);
         let command = Command::SetPolicy { policy: Box::new(policy.clone()), replaces };
-        match cluster.propose(vec![command], DEADLINE).await.unwrap().remove(0) {
-            Outcome::PolicyRenewed(version) => return version,
-            Outcome::Rejected(_) => cluster.barrier(DEADLINE).await.unwrap(),
-            other => panic!("{other:?}"),
+        let outcome = cluster.propose(vec![command], DEADLINE).await.unwrap().remove(0);
+        if let Outcome::PolicyRenewed(version) = outcome {
+            return version;
         }
+        assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
+        cluster.barrier(DEADLINE).await.unwrap();
     }
 }
 

@@ -179,7 +179,7 @@ impl Rights<'_> {
                 .with_key(operation, Some(&request.public_key))?
                 .find(|entitled| entitled.role.pays_to(&fee_recipient))
                 .map(Entitled::permission)
-                .ok_or_else(|| Denial::FeeRecipient { client: permission.client, fee_recipient })?,
+                .ok_or(Denial::FeeRecipient { client: permission.client, fee_recipient })?,
             (true, None) | (false, _) => permission,
         };
         self.check_bound(request, now)?;

@@ -157,10 +157,10 @@ fn a_late_proposal_brings_no_revoked_token_back() {
 
 #[test]
 fn tokens_that_mean_nothing_are_rejected() {
-    let rejected = |state: &mut State, token: TokenRecord| match one(state, add(&token, state.cluster().policy_version))
-    {
-        Outcome::Rejected(rejection) => rejection,
-        held => panic!("{held:?}"),
+    let rejected = |state: &mut State, token: TokenRecord| {
+        let version = state.cluster().policy_version;
+        let Outcome::Rejected(rejection) = one(state, add(&token, version)) else { panic!("held") };
+        rejection
     };
     let mut without = ready();
     assert_eq!(rejected(&mut without, token(1)), Rejection::UnknownRole("a".to_owned()));
