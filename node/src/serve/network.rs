@@ -67,3 +67,19 @@ fn read(path: PathBuf) -> Result<Network, ChainError> {
     let name = path.file_stem().map_or_else(|| "custom".to_owned(), |stem| stem.to_string_lossy().into_owned());
     Network::from_yaml(&text, &name).map_err(|source| ChainError::Parse { path, source })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_network_that_does_not_know_when_it_began_is_told() {
+        let mut config = NetworkConfig::new("minimal".to_owned(), Some(Root([7; 32])));
+        assert_eq!(load(&config).unwrap().0.genesis_time(), None);
+        config.genesis_time = Some(1_700_000_000);
+        assert_eq!(load(&config).unwrap().0.genesis_time(), Some(1_700_000_000));
+        let mainnet = NetworkConfig::new("mainnet".to_owned(), None);
+        assert!(load(&mainnet).unwrap().0.genesis_time().is_some(), "public networks know");
+    }
+}

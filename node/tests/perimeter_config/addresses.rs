@@ -1,7 +1,7 @@
 //! Address lists, and a layer-4 balancer that tells for whom it connects.
 
 use crate::common::eventually;
-use crate::site::{PATIENCE, Site, ran, tool, until, upcheck};
+use crate::site::{PATIENCE, Site, apply, ran, tool, until, upcheck};
 use http::StatusCode;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -41,6 +41,45 @@ async fn who_calls_from_elsewhere_is_closed_before_the_handshake() {
     }
     let counted = "consigner_door_address_refused_total{door=\"api\"}";
     assert_eq!(site.metric(counted).await.as_deref(), Some("1"));
+}
+
+const POLICY: &str = "\
+version: 1
+addresses: {sign: [127.0.0.9], metrics: [127.0.0.9]}
+roles:
+  operator: {operations: [\"admin.*\"]}
+clients:
+  - {name: admin, certificate: {common-name: dev-admin}, roles: [operator]}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_narrows_each_door_by_what_is_served_there_also_after_a_restart() {
+    let mut site = Site::new();
+    let door = site.port(3);
+    let overlay = format!("token-door: {{listen: \"127.0.0.1:{door}\"}}\n");
+    site.start(&overlay);
+    let token_door = format!("127.0.0.1:{door}");
+    let metrics = site.deployment().nodes[0].metrics_url.clone();
+    let metrics = metrics.trim_start_matches("http://").trim_end_matches("/metrics").to_owned();
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert!(!is_closed_at_once("127.0.0.1", &metrics, request).await, "nothing is narrowed yet");
+
+    let (applied, said) = apply(&site.api_client(&site.identity("admin")), POLICY).await;
+    assert_eq!(applied, StatusCode::OK, "{said}");
+    for start in ["running", "started again"] {
+        for address in [&metrics, &token_door] {
+            let closed = async || is_closed_at_once("127.0.0.1", address, request).await;
+            until("the policy's list is kept", closed).await;
+            assert!(!is_closed_at_once("127.0.0.9", &metrics, request).await, "{start}");
+        }
+        // Administrators are let in from everywhere, and they come through this port, too.
+        let upcheck = upcheck(&site.api_client(&site.identity("admin"))).await;
+        assert_eq!(upcheck, Some(StatusCode::OK), "{start}");
+        if start == "running" {
+            site.stop();
+            site.start(&overlay);
+        }
+    }
 }
 
 /// A balancer before the API port, which connects from 127.0.0.3.

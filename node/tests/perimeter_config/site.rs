@@ -1,15 +1,18 @@
 //! A cluster of one with a configuration of the test's own, and certificates for it.
 
 use crate::common::{Dev, STOP, deployment, free_base_port};
+use bytes::Bytes;
 use consigner_gate::ClientTls;
 use consigner_node::certs::CertificateDir;
 use consigner_node::client::{ClusterClient, Deployment};
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, StatusCode};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -124,7 +127,7 @@ impl Site {
             1,
         );
         let url = self.deployment().nodes[0].metrics_url.clone();
-        let answer = client.request(http::Method::GET, &url, &[], bytes::Bytes::new(), CALL).await.unwrap();
+        let answer = client.request(Method::GET, &url, &[], Bytes::new(), CALL).await.unwrap();
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
         text.lines().find_map(|found| found.strip_prefix(line).map(|rest| rest.trim().to_owned()))
     }
@@ -133,6 +136,19 @@ impl Site {
 /// Status of `/upcheck`; `None` if no connection came about.
 pub async fn upcheck(client: &ClusterClient) -> Option<StatusCode> {
     client.probe("/upcheck", CALL).await
+}
+
+/// Posts JSON; the status and the answer.
+pub async fn post(client: &ClusterClient, path: &str, body: &Value) -> (StatusCode, Value) {
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let body = Bytes::from(serde_json::to_vec(body).unwrap());
+    let answer = client.call(Method::POST, path, &headers, body, CALL * 3).await.unwrap().response;
+    (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
+}
+
+/// Applies a policy.
+pub async fn apply(admin: &ClusterClient, policy: &str) -> (StatusCode, Value) {
+    post(admin, "/admin/v1/policy/apply", &json!({"policy": policy})).await
 }
 
 /// Waits until it is so.

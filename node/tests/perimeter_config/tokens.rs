@@ -1,12 +1,12 @@
 //! Listeners for clients with tokens and for administrators, and the key manager's token while it changes.
 
-use crate::site::{CALL, Site, ran, tool, until};
+use crate::site::{CALL, Site, apply, post, ran, tool, until};
 use bytes::Bytes;
 use consigner_gate::ClientTls;
 use consigner_node::client::ClusterClient;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const POLICY: &str = "\
 version: 1
@@ -16,13 +16,6 @@ roles:
 clients:
   - {name: admin, certificate: {common-name: dev-admin}, roles: [operator]}
 ";
-
-async fn post(client: &ClusterClient, path: &str, body: &Value) -> (StatusCode, Value) {
-    let headers = [(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    let body = Bytes::from(serde_json::to_vec(body).unwrap());
-    let answer = client.call(Method::POST, path, &headers, body, CALL * 3).await.unwrap().response;
-    (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
-}
 
 async fn get(client: &ClusterClient, path: &str, token: Option<&str>) -> Option<StatusCode> {
     let bearer = |token| (AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
@@ -49,7 +42,7 @@ async fn a_token_in_the_url_signs_through_its_own_listener_and_nowhere_else() {
     let on_api = get(&site.api_client(&site.identity("admin")), status, None).await;
     assert_eq!(on_api, Some(StatusCode::NOT_FOUND), "administrators have a listener of their own");
 
-    let (applied, said) = post(&admin, "/admin/v1/policy/apply", &json!({"policy": POLICY})).await;
+    let (applied, said) = apply(&admin, POLICY).await;
     assert_eq!(applied, StatusCode::OK, "{said}");
     let wish = json!({"name": "vc-behind-a-url", "roles": ["validator"]});
     let (made, answer) = post(&admin, "/admin/v1/policy/tokens", &wish).await;
