@@ -29,7 +29,8 @@ type Named<'c> = (String, &'c Path, Kind);
 
 impl Config {
     /// Whether every file that the node will read exists and can be opened, and is private if it is a secret, and whether
-    /// the TLS files hold what they should. Returns remarks about sources that are not there: keys that the cluster holds sign without them.
+    /// the TLS files hold what they should. Returns remarks about sources that are not there: keys that the cluster holds
+    /// sign without them.
     ///
     /// # Errors
     /// One problem per file, by key.
