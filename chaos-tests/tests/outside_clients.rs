@@ -12,6 +12,8 @@ use consigner_keys::bls;
 use consigner_rules::Signature;
 use futures::future::join_all;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 use world::{NODES, World, key, until};
 
 /// A client that the nodes list, beside the one of `consigner dev`.
@@ -28,7 +30,7 @@ const REQUEST: &str = "GET /api/v1/eth2/publicKeys HTTP/1.1\r\nHost: localhost\r
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_of_others_are_served_and_refused_as_our_own() {
     let scene = Scene::start().await;
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     if let Some(java) = Tool::find("java", "a client on TLS 1.2 that follows no redirect") {
         scene.java_signs_through_a_follower(&java).await;
     }
@@ -59,7 +61,7 @@ struct Scene {
     servers_only: Identity,
     revoked: Identity,
     foreign: Identity,
-    steps: std::sync::atomic::AtomicU64,
+    steps: AtomicU64,
 }
 
 impl Scene {
@@ -80,13 +82,13 @@ impl Scene {
             revoked,
             foreign,
             world,
-            steps: std::sync::atomic::AtomicU64::new(0),
+            steps: AtomicU64::new(0),
         }
     }
 
     /// A vote that was not asked for before.
     fn vote(&self) -> Message {
-        let step = self.steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let step = self.steps.fetch_add(1, Ordering::Relaxed);
         let source = self.world.chain.modern_epoch() + step;
         self.world.chain.message(key(0), Content::Attestation { source, target: source + 1 }, 1).unwrap()
     }

@@ -75,6 +75,7 @@ async fn authorities_roll_over_under_load_and_a_revoked_client_is_out() {
     a_revoked_client_is_out(&world, &next, &leaver).await;
     until_signed(&load_renewed, SIGNED_MIN).await;
     without_failure(&world, load_renewed).await;
+    every_step_is_recorded(&world, &leaver).await;
 }
 
 fn load_of(world: &World, files: &ClientTls, keys: [u64; 2]) -> Steady {
@@ -180,4 +181,18 @@ async fn upcheck(client: &HttpsClient, door: SocketAddr) -> Option<u16> {
     let url = format!("https://{door}/upcheck");
     let answer = client.request(Method::GET, &url, &[], bytes::Bytes::new(), CALL_DEADLINE).await;
     answer.ok().map(|answer| answer.status.as_u16())
+}
+
+/// Each node kept a record of what it read again and of whom it put out, and nothing is missing from it.
+async fn every_step_is_recorded(world: &World, leaver: &Identity) {
+    world.command(&["audit", "verify"], &[]).await;
+    for node in NODES {
+        let dir = world.cluster.dir().join(format!("node{node}/data"));
+        let show = ["audit", "show", "--json", "--data-dir", dir.to_str().unwrap(), "--operation"];
+        let read = world.cli.plainly(&[&show[..], &["tls_reload", "--outcome", "done"]].concat()).await.unwrap();
+        assert!(read.stdout.lines().count() >= 2 * DOORS.len(), "node {node}: {}{}", read.stdout, read.stderr);
+        let out = ["connection", "--outcome", "refused", "--identity", &leaver.leaf.fingerprint];
+        let out = world.cli.plainly(&[&show[..], &out].concat()).await.unwrap();
+        assert!(out.stdout.lines().count() >= HELD, "node {node}: {}{}", out.stdout, out.stderr);
+    }
 }

@@ -9,7 +9,7 @@ use consigner_chaos::oracle::history::Clock;
 use consigner_chaos::oracle::{Courier, History};
 use consigner_chaos::perimeter::caller::CALL_DEADLINE;
 use consigner_chaos::perimeter::credentials::{self, API_TLS, PEER_TLS};
-use consigner_chaos::perimeter::{Call, Caller, Came, Credentials, Identity, Subject};
+use consigner_chaos::perimeter::{Call, Caller, Credentials, Identity, Subject};
 use consigner_chaos::storm::{Chain, Steady};
 use consigner_gate::ClientTls;
 use consigner_keys::development::interop_secret;
@@ -172,9 +172,4 @@ pub async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
 pub async fn until_signed(load: &Steady, more: usize) {
     let enough = load.signed() + more;
     until("signatures of a load", async || load.signed() >= enough).await;
-}
-
-/// Whether a call brought this status.
-pub fn is(came: &Came, status: u16) -> bool {
-    came.status() == Some(status)
 }
