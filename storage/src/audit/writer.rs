@@ -39,6 +39,8 @@ pub(crate) struct Writer {
     unsigned_since: Instant,
     /// After a failure: when to try again, and how long the next pause is.
     retry: Option<(Instant, Duration)>,
+    /// Why the head file could not be replaced the last time that it could not.
+    head_error: Option<std::io::Error>,
 }
 
 /// Tells who waits if the thread panics.
@@ -61,15 +63,29 @@ impl Writer {
         let ink = Arc::new(Ink { key, node: options.node_id, cluster: options.cluster_id });
         let shared = Arc::new(Shared::new(disk, options, head));
         let (file, at, tip, now) = (None, 0, nothing, Instant::now());
-        let mut writer =
-            Writer { shared, ink, numbers, file, at, tip, skipped: 0, unsigned: 0, unsigned_since: now, retry: None };
+        let mut writer = Writer {
+            shared,
+            ink,
+            numbers,
+            file,
+            at,
+            tip,
+            skipped: 0,
+            unsigned: 0,
+            unsigned_since: now,
+            retry: None,
+            head_error: None,
+        };
         match begin {
             Begin::First => writer.new_file(1, nothing, Why::First, String::new(), None)?,
             Begin::GoOn { number, at, tip, notes } => writer.go_on(number, at, tip, &notes)?,
             Begin::Segment { number, after, reason } => writer.segment(number, after, reason)?,
         }
-        writer.replace_head().map_err(AuditError::io("writing the head file"))?;
-        Ok(writer)
+        // Each of these ended with a checkpoint, so the head file was replaced; here it must have worked.
+        match writer.head_error.take() {
+            Some(error) => Err(AuditError::io("writing the head file")(error)),
+            None => Ok(writer),
+        }
     }
 
     fn go_on(&mut self, number: u64, at: u64, tip: Tip, notes: &[Body]) -> Result<(), AuditError> {
@@ -271,6 +287,7 @@ impl Writer {
             // The lines are durable; only the proof that none was cut from the end is older than it could be.
             add(&self.shared.counters.write_errors, 1);
             tracing::error!(%error, "the head file of the audit log cannot be replaced");
+            self.head_error = Some(error);
         }
     }
 
@@ -278,11 +295,6 @@ impl Writer {
         let options = &self.shared.options;
         let whose = (options.cluster_id, options.node_id);
         head::write(&*self.shared.disk, &options.dir, &self.ink.key, whose, (signed.seq, &signed.hash))
-    }
-
-    /// At the start the head file must be writable; [`Writer::begin`] ends with a checkpoint.
-    fn replace_head(&self) -> std::io::Result<()> {
-        self.write_head(self.tip)
     }
 }
 
