@@ -119,7 +119,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use clap::{Args as _, Command, FromArgMatches as _};
+    use clap::{Command, FromArgMatches as _};
 
     fn parsed(line: &str) -> CheckArgs {
         let command = CheckArgs::augment_args(Command::new("check").no_binary_name(true));
