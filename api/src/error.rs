@@ -53,7 +53,12 @@ pub(crate) enum ApiError {
     /// No usable body.
     Body(BodyError),
     /// Slashable.
-    Refused(Violation),
+    Refused {
+        /// Why.
+        violation: Violation,
+        /// Where the cluster's log has the refusal.
+        log_index: u64,
+    },
     /// For another chain.
     OtherChain {
         /// The cluster's genesis validators root.
@@ -95,7 +100,7 @@ impl ApiError {
             Self::TooMany { .. } => "too_many",
             Self::NoSuchPath | Self::NotOffered(_) | Self::MethodNotAllowed => "no_such_endpoint",
             Self::UnknownKey(_) => "unknown_key",
-            Self::Refused(_) | Self::OtherChain { .. } => "refused",
+            Self::Refused { .. } | Self::OtherChain { .. } => "refused",
             Self::SeeLeader { .. } => "redirected",
             Self::Conflict(_) => "conflict",
             Self::Unavailable(_) | Self::NotServing(_) => "unavailable",
@@ -120,7 +125,7 @@ impl ApiError {
             Self::Body(BodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Body(BodyError::Slow(_)) => StatusCode::REQUEST_TIMEOUT,
             Self::Body(BodyError::Broken(_)) => StatusCode::BAD_REQUEST,
-            Self::Refused(_) | Self::OtherChain { .. } => StatusCode::PRECONDITION_FAILED,
+            Self::Refused { .. } | Self::OtherChain { .. } => StatusCode::PRECONDITION_FAILED,
             // Clients turn a POST into a GET on 301, 302 and 303, and remember 308 although leaders change.
             Self::SeeLeader { .. } => StatusCode::TEMPORARY_REDIRECT,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -149,7 +154,7 @@ impl ApiError {
             Self::MethodNotAllowed => error("method not allowed on this path; see the Allow header"),
             Self::NotAcceptable => error("this endpoint answers application/json only; allow it in Accept"),
             Self::Body(why) => error(why.to_string()),
-            Self::Refused(violation) => error(violation.to_string()),
+            Self::Refused { violation, .. } => error(violation.to_string()),
             Self::OtherChain { expected, got } => error(format!(
                 "the request is for another chain: its genesis_validators_root is {got}, this cluster signs for {expected}"
             )),
@@ -239,7 +244,7 @@ impl From<ParseError> for ApiError {
 impl From<AuthorizeError> for ApiError {
     fn from(error: AuthorizeError) -> Self {
         match error {
-            AuthorizeError::Refused(violation) => Self::Refused(violation),
+            AuthorizeError::Refused { violation, log_index } => Self::Refused { violation, log_index },
             AuthorizeError::Denied { reason } => Self::Forbidden(reason),
             AuthorizeError::OtherChain { expected, got } => Self::OtherChain { expected, got },
             AuthorizeError::UnknownKey(key) => Self::UnknownKey(key),

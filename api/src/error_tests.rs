@@ -30,7 +30,7 @@ async fn every_error_has_its_status_and_says_something_in_json() {
         (ApiError::Body(BodyError::TooLarge { bytes_max: 7 }), 413, "7 bytes"),
         (ApiError::Body(BodyError::Slow(Duration::from_secs(8))), 408, "8 s"),
         (ApiError::Body(BodyError::NoRoom), 503, "in flight"),
-        (ApiError::Refused(violation), 412, "slashing protection: another attestation"),
+        (ApiError::Refused { violation, log_index: 7 }, 412, "slashing protection: another attestation"),
         (ApiError::OtherChain { expected, got }, 412, "genesis_validators_root is 0x0202"),
         (ApiError::Conflict("twice".to_owned()), 409, "twice"),
         (ApiError::Unavailable("no leader".to_owned()), 503, "no leader; try again"),

@@ -37,6 +37,9 @@ struct Line {
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+    /// For the audit.
+    #[serde(skip)]
+    log_index: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -101,7 +104,7 @@ async fn disable(cluster: &Cluster, told: &Told, keys: &[PublicKey]) -> Result<B
     for batch in unique.chunks(BATCH) {
         let delete = |key: &PublicKey| Command::DeleteKey { public_key: *key, deletions_seen: deletions.of(key) };
         let commands = batch.iter().map(delete).collect();
-        let outcomes = match cluster.propose(commands, BATCH_DEADLINE).await {
+        let outcomes = match cluster.propose_logged(commands, BATCH_DEADLINE).await {
             Ok(outcomes) => outcomes,
             Err(why) => {
                 let why = format!("whether all keys are disabled is not known, repeat the call: {}", with_causes(&why));
@@ -109,7 +112,10 @@ async fn disable(cluster: &Cluster, told: &Told, keys: &[PublicKey]) -> Result<B
                 return Err(ApiError::Unavailable(why));
             }
         };
-        found.extend(batch.iter().zip(&outcomes).map(|(key, outcome)| (*key, judged(outcome, held.contains(key)))));
+        found.extend(batch.iter().zip(&outcomes).map(|(key, logged)| {
+            let line = judged(&logged.answer, held.contains(key));
+            (*key, Line { log_index: Some(logged.index), ..line })
+        }));
     }
     Ok(found)
 }
@@ -144,7 +150,7 @@ fn judged(outcome: &Outcome, was_held: bool) -> Line {
         Outcome::KeyDeleted { status: KeyDeletion::NotActive, .. } => Status::NotActive,
         Outcome::KeyDeleted { status: KeyDeletion::NotFound, .. } => Status::NotFound,
         Outcome::Rejected(rejection) => {
-            return Line { status: Status::Error, message: Some(rejection.to_string()) };
+            return Line::without_index(Status::Error, Some(rejection.to_string()));
         }
         Outcome::TokenHeld
         | Outcome::TokenRevoked { .. }
@@ -159,22 +165,22 @@ fn judged(outcome: &Outcome, was_held: bool) -> Line {
         | Outcome::Resealed { .. }
         | Outcome::DataKeyRemoved { .. } => {
             let message = Some("the cluster answered another question".to_owned());
-            return Line { status: Status::Error, message };
+            return Line::without_index(Status::Error, message);
         }
     };
-    Line { status, message: None }
+    Line::without_index(status, None)
 }
 
 /// One line per key in the order asked. A key that is named twice is gone when its second turn comes.
 fn lines(keys: &[PublicKey], found: &BTreeMap<PublicKey, Line>, signed: &BTreeSet<PublicKey>) -> Vec<Line> {
     let mut seen = BTreeSet::new();
     let line = |key: &PublicKey| {
-        let line = found.get(key).cloned().unwrap_or(Line { status: Status::Error, message: None });
+        let line = found.get(key).cloned().unwrap_or_else(|| Line::without_index(Status::Error, None));
         if seen.insert(*key) || line.status != Status::Deleted {
             return line;
         }
         let status = if signed.contains(key) { Status::NotActive } else { Status::NotFound };
-        Line { status, message: None }
+        Line::without_index(status, None)
     };
     keys.iter().map(line).collect()
 }
@@ -198,7 +204,7 @@ impl Told {
     async fn found(&self, found: &BTreeMap<PublicKey, Line>) -> Result<(), AuditError> {
         let told = found.iter().map(|(key, line)| {
             let (outcome, reason) = line.told();
-            self.event(key, outcome, reason)
+            audit::Event { log_index: line.log_index, ..self.event(key, outcome, reason) }
         });
         self.audit.conclude_all(told).await
     }
@@ -209,6 +215,10 @@ impl Told {
 }
 
 impl Line {
+    const fn without_index(status: Status, message: Option<String>) -> Self {
+        Self { status, message, log_index: None }
+    }
+
     fn told(&self) -> (audit::Outcome, &str) {
         match self.status {
             Status::Deleted => (audit::Outcome::Done, "disabled on all nodes; history exported"),
@@ -247,7 +257,7 @@ mod tests {
             (KeyDeletion::NotFound, false, Status::NotFound),
         ] {
             let line = judged(&Outcome::KeyDeleted { public_key: KEY, status: found }, was_held);
-            assert_eq!(line, Line { status, message: None }, "{found:?} {was_held}");
+            assert_eq!(line, Line::without_index(status, None), "{found:?} {was_held}");
         }
         assert_eq!(judged(&Outcome::DataKeyHeld, true).status, Status::Error);
     }
@@ -255,7 +265,7 @@ mod tests {
     #[test]
     fn the_second_mention_of_a_key_finds_it_gone() {
         let other = PublicKey([2; 48]);
-        let line = |status| Line { status, message: None };
+        let line = |status| Line::without_index(status, None);
         let found = BTreeMap::from([(KEY, line(Status::Deleted)), (other, line(Status::NotActive))]);
         let told = |signed: &[PublicKey]| {
             lines(&[KEY, other, KEY, other], &found, &signed.iter().copied().collect())

@@ -13,7 +13,7 @@ use crate::data_key::{current_data_key, renewed_data_key};
 use crate::error::with_causes;
 use crate::eth2::BARRIER_DEADLINE;
 use consigner_keys::{Custody, CustodyError, SecretKey};
-use consigner_raft::Cluster;
+use consigner_raft::{Cluster, Logged};
 use consigner_rules::command::{Rejection, SealedKey};
 use consigner_rules::{Command, HistoryImport, Outcome, PublicKey};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +34,8 @@ pub struct ImportResult {
     pub public_key: PublicKey,
     /// Whether the cluster holds its key.
     pub status: ImportStatus,
+    /// Where the cluster's log has its import; `None` where it has none, as far as is known.
+    pub log_index: Option<u64>,
 }
 
 /// Whether the cluster holds a key after its import.
@@ -178,12 +180,13 @@ pub(crate) async fn import(
         });
         results.extend(batch.iter().zip(answers).map(|(candidate, answer)| {
             let public_key = candidate.public_key;
+            let log_index = answer.log_index();
             let status = answer.status(held.contains(&public_key));
             if !matches!(status, ImportStatus::Failed(_)) {
                 // So that a second copy of a secret is a duplicate.
                 held.insert(public_key);
             }
-            ImportResult { public_key, status }
+            ImportResult { public_key, status, log_index }
         }));
     }
     Ok(results)
@@ -191,7 +194,7 @@ pub(crate) async fn import(
 
 /// What became of one key of a batch.
 enum Answer {
-    Outcome(Option<Outcome>),
+    Outcome(Option<Logged<Outcome>>),
     /// It was not proposed.
     NotSealed {
         why: String,
@@ -203,9 +206,16 @@ enum Answer {
 }
 
 impl Answer {
+    fn log_index(&self) -> Option<u64> {
+        match self {
+            Self::Outcome(logged) => logged.as_ref().map(|logged| logged.index),
+            Self::NotSealed { .. } | Self::Unknown(_) => None,
+        }
+    }
+
     fn status(self, was_held: bool) -> ImportStatus {
         match self {
-            Self::Outcome(outcome) => judged(outcome.as_ref(), was_held),
+            Self::Outcome(logged) => judged(logged.map(|logged| logged.answer).as_ref(), was_held),
             Self::NotSealed { why, .. } | Self::Unknown(why) => ImportStatus::Failed(why),
         }
     }
@@ -214,7 +224,10 @@ impl Answer {
 /// Whether the data key of a batch was removed from the state, before some key was sealed under it or after.
 fn is_removed(answers: &[Answer]) -> bool {
     answers.iter().any(|answer| match answer {
-        Answer::Outcome(outcome) => *outcome == Some(Outcome::Rejected(Rejection::UnknownDataKey)),
+        Answer::Outcome(logged) => {
+            let unknown = Outcome::Rejected(Rejection::UnknownDataKey);
+            logged.as_ref().is_some_and(|logged| logged.answer == unknown)
+        }
         Answer::NotSealed { is_closed, .. } => *is_closed,
         Answer::Unknown(_) => false,
     })
@@ -238,7 +251,7 @@ async fn attempt(
         },
     };
     let sound = batch.iter().zip(&sealed).filter_map(|(candidate, sealed)| Some((candidate, sealed.as_ref().ok()?)));
-    let (mut outcomes, error) = match cluster.propose(sound.map(import).collect(), BATCH_DEADLINE).await {
+    let (mut outcomes, error) = match cluster.propose_logged(sound.map(import).collect(), BATCH_DEADLINE).await {
         Ok(outcomes) => (outcomes.into_iter(), None),
         Err(why) => {
             let why = format!("not known to be imported, import it again: {}", with_causes(&why));
@@ -327,7 +340,7 @@ pub(crate) fn rejection(outcome: &Outcome) -> Option<String> {
 }
 
 const fn failed(public_key: PublicKey, why: String) -> ImportResult {
-    ImportResult { public_key, status: ImportStatus::Failed(why) }
+    ImportResult { public_key, status: ImportStatus::Failed(why), log_index: None }
 }
 
 #[cfg(test)]
@@ -336,7 +349,8 @@ mod tests {
 
     #[test]
     fn a_removed_data_key_is_noticed_wherever_it_shows() {
-        let rejected = |why| Answer::Outcome(Some(Outcome::Rejected(why)));
+        let logged = |answer| Answer::Outcome(Some(Logged { index: 7, answer }));
+        let rejected = |why| logged(Outcome::Rejected(why));
         let not_sealed = |is_closed| Answer::NotSealed { why: String::new(), is_closed };
         for (answer, is_gone) in [
             (rejected(Rejection::UnknownDataKey), true),
@@ -347,7 +361,7 @@ mod tests {
             (Answer::Outcome(None), false),
         ] {
             let imported = Outcome::KeyImported { public_key: PublicKey([1; 48]), duplicate: true };
-            assert_eq!(is_removed(&[Answer::Outcome(Some(imported)), answer]), is_gone);
+            assert_eq!(is_removed(&[logged(imported), answer]), is_gone);
         }
     }
 

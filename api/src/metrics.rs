@@ -88,7 +88,7 @@ pub(crate) fn sign_answered(signing_type: Option<SigningType>, error: Option<&Ap
     histogram!(SIGN_DURATION, "type" => name).record(took.as_secs_f64());
     match error {
         None => counter!(PERMITTED).increment(1),
-        Some(ApiError::Refused(violation)) => {
+        Some(ApiError::Refused { violation, .. }) => {
             counter!(PREVENTED).increment(1);
             counter!(REFUSALS, "reason" => reason(violation)).increment(1);
         }

@@ -7,7 +7,7 @@
 use crate::clock;
 use crate::cluster::{Cluster, Unavailable};
 use crate::peer::wire::Failure;
-use crate::types::Leadership;
+use crate::types::{Leadership, Logged};
 use consigner_rules::message::SignPath;
 use consigner_rules::primitives::RequestId;
 use consigner_rules::slashing::AgreedDuty;
@@ -34,8 +34,13 @@ pub type Admit<'a> = &'a (dyn Fn(&State) -> Result<(), String> + Send + Sync);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorizeError {
     /// Slashable; refused for ever (412).
-    #[error("{0}")]
-    Refused(Violation),
+    #[error("{violation}")]
+    Refused {
+        /// Why.
+        violation: Violation,
+        /// The log index of the entry in which it was refused.
+        log_index: u64,
+    },
     /// The request is for another chain (412).
     #[error("genesis validators root {got} of the request is not the cluster's {expected}")]
     OtherChain {
@@ -70,7 +75,7 @@ pub enum AuthorizeError {
 /// What [`Cluster::authorize`] mints a permit from.
 pub enum Leave {
     /// A committed verdict with a ruling that allows signing.
-    Agreed(Verdict),
+    Agreed(Logged<Verdict>),
     /// A message that cannot be slashed, under a live lease.
     Local(Unslashable),
 }
@@ -159,7 +164,12 @@ impl Cluster {
 
     /// Brings an intent before the leader, through elections, until the deadline. Sending the same intent twice is
     /// harmless: the second verdict is `Repeat`.
-    async fn agree(&self, asked: &Asked<'_>, routing: Routing, deadline: Instant) -> Result<Verdict, AuthorizeError> {
+    async fn agree(
+        &self,
+        asked: &Asked<'_>,
+        routing: Routing,
+        deadline: Instant,
+    ) -> Result<Logged<Verdict>, AuthorizeError> {
         let mut reason = "no leader is known".to_owned();
         let mut patience = self.timing().forward_try;
         let mut stale = 0;
@@ -184,9 +194,11 @@ impl Cluster {
                 Leadership::Unknown => Ok(Err(Failure::Unreachable("no leader is known".to_owned()))),
             };
             match tried {
-                Ok(Ok(verdict)) if answers(&verdict, &intent) => match verdict.ruling {
-                    Ruling::Safe | Ruling::Repeat => return Ok(verdict),
-                    Ruling::Refused(violation) => return Err(AuthorizeError::Refused(violation)),
+                Ok(Ok(logged)) if answers(&logged.answer, &intent) => match logged.answer.ruling {
+                    Ruling::Safe | Ruling::Repeat => return Ok(logged),
+                    Ruling::Refused(violation) => {
+                        return Err(AuthorizeError::Refused { violation, log_index: logged.index });
+                    }
                     Ruling::UnknownKey => return Err(AuthorizeError::UnknownKey(intent.public_key)),
                     Ruling::Stale { policy_version } => {
                         stale += 1;
@@ -233,15 +245,15 @@ impl Cluster {
     }
 
     /// Submits an intent to the local batcher; only a leader has use for it.
-    pub(crate) async fn submit(&self, intent: SignIntent) -> Result<Verdict, Failure> {
+    pub(crate) async fn submit(&self, intent: SignIntent) -> Result<Logged<Verdict>, Failure> {
         let handed = clock::Instant::now();
-        let outcome = self.batcher().submit(Command::Sign(intent)).await?;
+        let Logged { index, answer } = self.batcher().submit(Command::Sign(intent)).await?;
         // A quorum has acknowledged an entry that was proposed after `handed`, which says as much as a confirmation that
         // was asked for then. On slow disks the entries come through while confirmations, which wait behind them, do
         // not; what was agreed must not wait for those before it may leave.
         self.inner.lease.renew(self.node_id(), handed);
-        match outcome {
-            Outcome::Judged(verdict) => Ok(verdict),
+        match answer {
+            Outcome::Judged(answer) => Ok(Logged { index, answer }),
             Outcome::Initialised
             | Outcome::DataKeyHeld
             | Outcome::KeyImported { .. }

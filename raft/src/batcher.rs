@@ -10,6 +10,7 @@ use crate::cluster::OnFatal;
 use crate::machine::Shared;
 use crate::peer::wire::Failure;
 use crate::typ::{Proposal, Raft, TypeConfig};
+use crate::types::Logged;
 use consigner_rules::command::COMMAND_BYTES_MAX;
 use consigner_rules::slashing::AgreedDuty;
 use consigner_rules::{Command, CommandBatch, Outcome, codec};
@@ -41,7 +42,7 @@ const AGREE_DEADLINE: Duration = Duration::from_secs(2);
 struct Job {
     command: Command,
     bytes: usize,
-    reply: oneshot::Sender<Result<Outcome, Failure>>,
+    reply: oneshot::Sender<Result<Logged<Outcome>, Failure>>,
     _waiting: OwnedSemaphorePermit,
 }
 
@@ -71,7 +72,7 @@ impl Batcher {
     /// # Errors
     /// [`Failure`]: nothing is known about the command's fate, except for `TooLarge`, `Overloaded` and `Stopping`,
     /// which never reached the log.
-    pub async fn submit(&self, command: Command) -> Result<Outcome, Failure> {
+    pub async fn submit(&self, command: Command) -> Result<Logged<Outcome>, Failure> {
         let reply = self.enqueue(command)?;
         reply.await.unwrap_or(Err(Failure::Stopping))
     }
@@ -80,7 +81,7 @@ impl Batcher {
     ///
     /// # Errors
     /// `TooLarge`, `Overloaded` or `Stopping`.
-    pub fn enqueue(&self, command: Command) -> Result<oneshot::Receiver<Result<Outcome, Failure>>, Failure> {
+    pub fn enqueue(&self, command: Command) -> Result<oneshot::Receiver<Result<Logged<Outcome>, Failure>>, Failure> {
         let bytes = encoded_bytes(&command);
         if bytes > COMMAND_BYTES_MAX - BATCH_OVERHEAD {
             return Err(Failure::TooLarge);
@@ -197,7 +198,7 @@ impl Worker {
 async fn agree(
     raft: &Raft,
     written: oneshot::Receiver<ClientWriteResult<TypeConfig>>,
-) -> Result<Vec<Outcome>, Failure> {
+) -> Result<Logged<Vec<Outcome>>, Failure> {
     let mut server = raft.server_metrics();
     let (leader_id, id) = {
         let now = server.borrow_and_update();
@@ -208,7 +209,9 @@ async fn agree(
         biased;
         answer = written => match answer {
             // An answer for the entry of another leader at the same index answers nothing of ours.
-            Ok(Ok(response)) if response.log_id.leader_id == leader_id && leader_id.node_id == id => Ok(response.data.0),
+            Ok(Ok(response)) if response.log_id.leader_id == leader_id && leader_id.node_id == id => {
+                Ok(Logged { index: response.log_id.index, answer: response.data.0 })
+            }
             Ok(Ok(_)) => Err(Failure::Unknown),
             Ok(Err(_)) => Err(Failure::NotLeader { node: id }),
             Err(_) => Err(Failure::Stopping),
@@ -218,10 +221,11 @@ async fn agree(
     }
 }
 
-type Replies = Vec<oneshot::Sender<Result<Outcome, Failure>>>;
+type Replies = Vec<oneshot::Sender<Result<Logged<Outcome>, Failure>>>;
 
-fn answer_each(replies: Replies, outcomes: Vec<Outcome>) {
-    let mut outcomes = outcomes.into_iter();
+fn answer_each(replies: Replies, outcomes: Logged<Vec<Outcome>>) {
+    let Logged { index, answer: outcomes } = outcomes;
+    let mut outcomes = outcomes.into_iter().map(|answer| Logged { index, answer });
     for reply in replies {
         // A send fails only when nobody waits any more; the record stands, and a retry finds it.
         drop(reply.send(outcomes.next().ok_or(Failure::Unknown)));

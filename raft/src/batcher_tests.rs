@@ -4,7 +4,7 @@ use super::*;
 use consigner_rules::primitives::RequestId;
 use consigner_rules::{PublicKey, Root, SignIntent};
 
-fn job(duty: AgreedDuty, waiting: &Arc<Semaphore>) -> (Job, oneshot::Receiver<Result<Outcome, Failure>>) {
+fn job(duty: AgreedDuty, waiting: &Arc<Semaphore>) -> (Job, oneshot::Receiver<Result<Logged<Outcome>, Failure>>) {
     let (reply, replied) = oneshot::channel();
     let command = Command::Sign(intent(duty, 20));
     let bytes = encoded_bytes(&command);

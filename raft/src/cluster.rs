@@ -141,7 +141,8 @@ impl Cluster {
         admit: Admit<'_>,
     ) -> Result<SignPermit, AuthorizeError> {
         match self.obtain_leave(request, peer, routing, admit).await? {
-            Leave::Agreed(verdict) => SignPermit::from_verdict(&verdict)
+            Leave::Agreed(verdict) => SignPermit::from_verdict(&verdict.answer)
+                .map(|permit| permit.recorded_at(verdict.index))
                 .ok_or_else(|| AuthorizeError::Unavailable { reason: "the verdict does not allow signing".to_owned() }),
             Leave::Local(unslashable) => Ok(SignPermit::unslashable(unslashable)),
         }

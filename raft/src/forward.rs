@@ -6,7 +6,7 @@
 use crate::cluster::OnFatal;
 use crate::peer::link::Links;
 use crate::peer::wire::{self, Failure};
-use crate::types::Member;
+use crate::types::{Logged, Member};
 use consigner_rules::{SignIntent, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ struct Job {
     member: Member,
     intent: SignIntent,
     deadline: Duration,
-    reply: oneshot::Sender<Result<Verdict, Failure>>,
+    reply: oneshot::Sender<Result<Logged<Verdict>, Failure>>,
     _waiting: OwnedSemaphorePermit,
 }
 
@@ -54,7 +54,7 @@ impl Forwarder {
         (leader, member): (u64, Member),
         intent: SignIntent,
         deadline: Duration,
-    ) -> Result<Verdict, Failure> {
+    ) -> Result<Logged<Verdict>, Failure> {
         let waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| Failure::Overloaded)?;
         let (reply, replied) = oneshot::channel();
         let job = Job { leader, member, intent, deadline, reply, _waiting: waiting };

@@ -48,7 +48,7 @@ pub use peer::service::PeerService;
 pub use propose::{InitialiseError, ProposeError};
 pub use recover::OpenError;
 pub use settle::{OnSettle, Settlement};
-pub use types::{Leadership, Member, NodeStatus, Role, Timing};
+pub use types::{Leadership, Logged, Member, NodeStatus, Role, Timing};
 
 /// Runs a task without which the node must not live on: a panic in it stops the node.
 fn supervise(name: &'static str, on_fatal: &OnFatal, task: impl Future<Output = ()> + Send + 'static) {

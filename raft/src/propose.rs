@@ -5,7 +5,7 @@
 
 use crate::cluster::{Cluster, Unavailable};
 use crate::peer::wire::{self, Failure};
-use crate::types::{Leadership, Member};
+use crate::types::{Leadership, Logged, Member};
 use consigner_rules::command::{COMMAND_BYTES_MAX, ClusterIdentity, Rejection};
 use consigner_rules::{Command, Outcome, codec};
 use openraft::error::{InitializeError, RaftError};
@@ -122,6 +122,19 @@ impl Cluster {
     /// # Errors
     /// [`ProposeError`]; some of the commands may have been agreed.
     pub async fn propose(&self, commands: Vec<Command>, deadline: Duration) -> Result<Vec<Outcome>, ProposeError> {
+        let outcomes = self.propose_logged(commands, deadline).await?;
+        Ok(outcomes.into_iter().map(|logged| logged.answer).collect())
+    }
+
+    /// As [`Cluster::propose`], with the log index of each outcome, for records.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; some of the commands may have been agreed.
+    pub async fn propose_logged(
+        &self,
+        commands: Vec<Command>,
+        deadline: Duration,
+    ) -> Result<Vec<Logged<Outcome>>, ProposeError> {
         let deadline = Instant::now() + deadline;
         let mut outcomes = Vec::with_capacity(commands.len());
         let mut chunk = Vec::new();
@@ -141,7 +154,11 @@ impl Cluster {
     }
 
     /// Repeats the whole chunk until every command has an outcome; commands are safe to repeat.
-    async fn propose_chunk(&self, commands: Vec<Command>, deadline: Instant) -> Result<Vec<Outcome>, ProposeError> {
+    async fn propose_chunk(
+        &self,
+        commands: Vec<Command>,
+        deadline: Instant,
+    ) -> Result<Vec<Logged<Outcome>>, ProposeError> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let tried: wire::Proposed = match self.leadership() {

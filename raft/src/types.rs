@@ -110,3 +110,12 @@ pub struct NodeStatus {
     /// Ids of the voting members as it knows them.
     pub voters: Vec<u64>,
 }
+
+/// An answer of the replicated state, and the log index of the entry that it answers: for records, never for a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logged<T> {
+    /// Log index.
+    pub index: u64,
+    /// The answer.
+    pub answer: T,
+}

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use support::{DEADLINE, GENESIS, KEY, Lab, attestation, block, request, sign, try_sign, until};
 
 fn refused(result: &Result<Root, AuthorizeError>) -> bool {
-    matches!(result, Err(AuthorizeError::Refused(_)))
+    matches!(result, Err(AuthorizeError::Refused { .. }))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -88,7 +88,7 @@ async fn what_left_before_a_deletion_is_exported_and_nothing_leaves_after_it() {
                         newest = target;
                     }
                     Err(AuthorizeError::UnknownKey(_)) if after => return newest,
-                    Err(AuthorizeError::UnknownKey(_) | AuthorizeError::Refused(_)) => {}
+                    Err(AuthorizeError::UnknownKey(_) | AuthorizeError::Refused { .. }) => {}
                     Err(error) => println!("{error}"),
                 }
             }
@@ -248,7 +248,7 @@ async fn a_deleted_key_that_comes_back_with_an_older_history_signs_nothing_below
     for id in 1..=3 {
         for (slot, root) in [(50, 9), (99, 1), (100, 2)] {
             let asked = lab.cluster(id).authorize(&block(slot, root), "client", Routing::Forward, &|_| Ok(())).await;
-            assert!(matches!(asked, Err(AuthorizeError::Refused(_))), "node {id}, slot {slot}: {asked:?}");
+            assert!(matches!(asked, Err(AuthorizeError::Refused { .. })), "node {id}, slot {slot}: {asked:?}");
         }
         assert!(sign(lab.cluster(id), &block(100 + id, 1)).await.is_ok());
     }

@@ -108,7 +108,7 @@ async fn an_intent_on_its_way_when_its_client_is_revoked_is_not_signed() {
                 match ask(&cluster, "one", &attestation(0, target, 1)).await {
                     Ok(_) => newest = newest.max(target),
                     // Another client's newer target was ordered first.
-                    Err(AuthorizeError::Refused(_)) => {}
+                    Err(AuthorizeError::Refused { .. }) => {}
                     Err(AuthorizeError::Denied { .. }) => return newest,
                     Err(other) => panic!("{other}"),
                 }

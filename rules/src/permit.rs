@@ -14,6 +14,7 @@ use crate::slashing::Ruling;
 pub struct SignPermit {
     public_key: PublicKey,
     signing_root: Root,
+    log_index: Option<u64>,
 }
 
 impl SignPermit {
@@ -25,7 +26,7 @@ impl SignPermit {
     pub fn from_verdict(verdict: &Verdict) -> Option<Self> {
         match verdict.ruling {
             Ruling::Safe | Ruling::Repeat => {
-                Some(Self { public_key: verdict.public_key, signing_root: verdict.signing_root })
+                Some(Self { public_key: verdict.public_key, signing_root: verdict.signing_root, log_index: None })
             }
             Ruling::Refused(_) | Ruling::Stale { .. } | Ruling::UnknownKey => None,
         }
@@ -33,7 +34,19 @@ impl SignPermit {
 
     /// Mints a permit for a message that no rule can slash.
     pub fn unslashable(request: Unslashable) -> Self {
-        Self { public_key: request.public_key, signing_root: request.signing_root }
+        Self { public_key: request.public_key, signing_root: request.signing_root, log_index: None }
+    }
+
+    /// The same, with the log index of the entry whose verdict it was minted from. For records; it allows nothing.
+    pub const fn recorded_at(mut self, log_index: u64) -> Self {
+        self.log_index = Some(log_index);
+        self
+    }
+
+    /// The log index of the entry that it was minted from; `None` for a message that no rule can slash.
+    #[must_use]
+    pub const fn log_index(&self) -> Option<u64> {
+        self.log_index
     }
 
     /// The validator that signs.

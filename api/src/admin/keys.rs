@@ -12,7 +12,7 @@ use crate::json::Json;
 use crate::key_delete;
 use crate::key_import::{self, Deletions, Origin, Wish};
 use crate::keymanager::import::{
-    Histories, Line, Status, acknowledge, conclude, genesis_root, histories, line, status, with_history,
+    Histories, Line, Status, acknowledge, conclude, genesis_root, histories, imported, with_history,
 };
 use crate::keymanager::{KEY_BODY, key_turn, pubkeys, read_names};
 use crate::offload::{compute, to_its_end};
@@ -102,13 +102,13 @@ async fn import_all(app: &App, actor: &Actor, read: Secrets, histories: Historie
     let candidates = with_history(secrets, &histories).await?;
     let origin = Origin { audit: &app.audit, actor, reason: "from an operator" };
     let mut results = key_import::import(&app.cluster, &app.custody, (&wish, &origin), candidates).await?.into_iter();
-    let unknown = |why: String| Line { pubkey: None, status: Status::Error, message: Some(why) };
+    let unknown = |why: String| Line { pubkey: None, status: Status::Error, message: Some(why), log_index: None };
     let mut lines: Vec<Line> = slots
         .into_iter()
         .map(|slot| match slot {
             Err(why) => unknown(why),
             Ok(()) => match results.next() {
-                Some(result) => line(result.public_key, status(result.status)),
+                Some(result) => imported(result),
                 None => unknown("no outcome".to_owned()),
             },
         })

@@ -13,7 +13,7 @@ use crate::app::Shared;
 use crate::audit::{Actor, Event, Flood, Operation, Outcome};
 use crate::error::ApiError;
 use crate::metrics;
-use consigner_rules::{PublicKey, SignRequest, SigningType};
+use consigner_rules::{PublicKey, SignPermit, SignRequest, SigningType};
 use std::time::Instant;
 
 /// One sign request on its way.
@@ -24,13 +24,15 @@ pub(super) struct Attempt<'a> {
     started: Instant,
     signing_type: Option<SigningType>,
     permitted: Option<Instant>,
+    /// Where the cluster's log has what was agreed, or refused.
+    log_index: Option<u64>,
     is_answered: bool,
 }
 
 impl<'a> Attempt<'a> {
     pub(super) fn begin(client: &'a Client, key: PublicKey, shared: &'a Shared) -> Self {
         let started = Instant::now();
-        Self { client, key, shared, started, signing_type: None, permitted: None, is_answered: false }
+        Self { client, key, shared, started, signing_type: None, permitted: None, log_index: None, is_answered: false }
     }
 
     /// The body was understood.
@@ -39,13 +41,17 @@ impl<'a> Attempt<'a> {
     }
 
     /// The cluster gave leave.
-    pub(super) fn permitted(&mut self) {
+    pub(super) fn permitted(&mut self, permit: &SignPermit) {
         self.permitted = Some(Instant::now());
+        self.log_index = permit.log_index();
     }
 
     /// The answer is known.
     pub(super) fn answered(&mut self, error: Option<&ApiError>) {
         self.is_answered = true;
+        if let Some(ApiError::Refused { log_index, .. }) = error {
+            self.log_index = Some(*log_index);
+        }
         if let Some(permitted) = self.permitted.filter(|_| error.is_none()) {
             metrics::bls_signing(permitted.elapsed());
         }
@@ -62,7 +68,7 @@ impl<'a> Attempt<'a> {
             None if is_more || audit.is_sampled() => audit.record(&self.event(&self.actor(), Outcome::Done, "signed")),
             None => {}
             // The log has a line of its own, within a budget.
-            Some(refused @ (ApiError::Refused(_) | ApiError::OtherChain { .. })) => {
+            Some(refused @ (ApiError::Refused { .. } | ApiError::OtherChain { .. })) => {
                 audit.record_quietly(&self.event(&self.actor(), Outcome::Refused, &refused.sentence()));
             }
             Some(denied @ (ApiError::Forbidden(_) | ApiError::Unauthorized(_))) => {
@@ -81,13 +87,14 @@ impl<'a> Attempt<'a> {
     }
 
     const fn event<'e>(&'e self, actor: &'e Actor, outcome: Outcome, reason: &'e str) -> Event<'e> {
-        Event::new(actor, Operation::Sign(self.signing_type), outcome, reason).about(Some(&self.key))
+        let event = Event::new(actor, Operation::Sign(self.signing_type), outcome, reason).about(Some(&self.key));
+        Event { log_index: self.log_index, ..event }
     }
 
     fn log(&self, error: Option<&ApiError>) {
         let may_write = match error {
             None | Some(ApiError::SeeLeader { .. }) => true,
-            Some(ApiError::Refused(_) | ApiError::OtherChain { .. }) => self.shared.lines.slashing.may_write(),
+            Some(ApiError::Refused { .. } | ApiError::OtherChain { .. }) => self.shared.lines.slashing.may_write(),
             Some(_) => self.shared.lines.not_signed.may_write(),
         };
         if !may_write {
@@ -97,7 +104,7 @@ impl<'a> Attempt<'a> {
         let kind = self.signing_type.map_or("unknown", SigningType::name);
         match error {
             None => tracing::debug!(%key, kind, %peer, client, "signed"),
-            Some(ApiError::Refused(violation)) => {
+            Some(ApiError::Refused { violation, .. }) => {
                 tracing::warn!(%key, kind, %peer, client, %violation, "refused to sign");
             }
             Some(ApiError::OtherChain { expected, got }) => {

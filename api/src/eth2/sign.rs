@@ -78,7 +78,7 @@ async fn sign(
     let _place = found(shared.slots.sign.of(tier), tier.name())?;
     let admit = |state: &Agreed| client.may_sign(shared, state, request);
     let permit = app.cluster.authorize(request, &client.name, routing, &admit).await?;
-    attempt.permitted();
+    attempt.permitted(&permit);
     let signature = app.keyring.sign_with(permit, tier.urgency()).await?;
     // DESIGN 4a: the lease is checked again before the signature is written out; the process may have been frozen, and
     // a deletion that could not reach this node counted on its lease having run out.

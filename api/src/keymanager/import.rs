@@ -7,7 +7,7 @@ use super::{IMPORT_SETTLE, note_unreached};
 use crate::app::{App, Shared};
 use crate::audit::{self, Actor};
 use crate::error::{ApiError, with_causes};
-use crate::key_import::{Candidate, ImportStatus};
+use crate::key_import::{Candidate, ImportResult, ImportStatus};
 use crate::offload::compute;
 use consigner_keys::SecretKey;
 use consigner_rules::interchange::{Interchange, InterchangeError};
@@ -23,6 +23,9 @@ pub(crate) struct Line {
     pub(crate) status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
+    /// For the audit.
+    #[serde(skip)]
+    pub(crate) log_index: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,7 +65,7 @@ pub(crate) async fn with_history(secrets: Vec<SecretKey>, known: &Histories) -> 
 }
 
 /// The outcome of one import in the words of the API.
-pub(crate) fn status(status: ImportStatus) -> Result<Status, String> {
+fn status(status: ImportStatus) -> Result<Status, String> {
     match status {
         ImportStatus::Imported => Ok(Status::Imported),
         ImportStatus::Duplicate => Ok(Status::Duplicate),
@@ -70,10 +73,16 @@ pub(crate) fn status(status: ImportStatus) -> Result<Status, String> {
     }
 }
 
+/// The line of a key that was proposed.
+pub(crate) fn imported(result: ImportResult) -> Line {
+    let ImportResult { public_key, status: became, log_index } = result;
+    Line { log_index, ..line(public_key, status(became)) }
+}
+
 /// A line about a key that is known by name.
 pub(crate) fn line(public_key: PublicKey, status: Result<Status, String>) -> Line {
     let (status, message) = status.map_or_else(|why| (Status::Error, Some(why)), |status| (status, None));
-    Line { pubkey: Some(public_key), status, message }
+    Line { pubkey: Some(public_key), status, message, log_index: None }
 }
 
 /// Tells the audit what became of each key.
@@ -83,7 +92,8 @@ pub(crate) fn line(public_key: PublicKey, status: Result<Status, String>) -> Lin
 pub(crate) async fn conclude(app: &App, actor: &Actor, lines: &[Line]) -> Result<(), ApiError> {
     let event = |line| {
         let (outcome, reason) = told(line);
-        audit::Event::new(actor, audit::Operation::KeyImport, outcome, reason).about(line.pubkey.as_ref())
+        let event = audit::Event::new(actor, audit::Operation::KeyImport, outcome, reason);
+        audit::Event { log_index: line.log_index, ..event.about(line.pubkey.as_ref()) }
     };
     Ok(app.audit.conclude_all(lines.iter().map(event)).await?)
 }

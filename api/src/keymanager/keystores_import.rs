@@ -7,7 +7,7 @@
 //! end of the chunk that was begun.
 
 use super::import::{
-    Histories, Line, Status, acknowledge, conclude, genesis_root, histories, line, status, with_history,
+    Histories, Line, Status, acknowledge, conclude, genesis_root, histories, imported, line, with_history,
 };
 use super::{KEY_BODY, Manager, SharedState, key_turn};
 use crate::app::App;
@@ -123,15 +123,20 @@ async fn import(call: &Call, chunk: Vec<Wanted>) -> Result<Vec<Line>, ApiError> 
     origin.begin(held.iter()).await?;
     let merged = merge(&app.cluster, &held, histories).await;
     let candidates = with_history(candidates, histories).await?;
-    let mut imported = key_import::import(&app.cluster, &app.custody, (wish, &origin), candidates).await?.into_iter();
+    let mut results = key_import::import(&app.cluster, &app.custody, (wish, &origin), candidates).await?.into_iter();
     let lines: Vec<Line> = slots
         .into_iter()
         .map(|slot| match slot {
-            Slot::Failed(why) => Line { pubkey: None, status: Status::Error, message: Some(why) },
+            Slot::Failed(why) => Line { pubkey: None, status: Status::Error, message: Some(why), log_index: None },
             Slot::Held(public_key) => line(public_key, merged.clone().map(|()| Status::Duplicate)),
-            Slot::Candidate => match imported.next() {
-                Some(result) => line(result.public_key, status(result.status)),
-                None => Line { pubkey: None, status: Status::Error, message: Some("no outcome".to_owned()) },
+            Slot::Candidate => match results.next() {
+                Some(result) => imported(result),
+                None => Line {
+                    pubkey: None,
+                    status: Status::Error,
+                    message: Some("no outcome".to_owned()),
+                    log_index: None,
+                },
             },
         })
         .collect();

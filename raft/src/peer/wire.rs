@@ -5,6 +5,7 @@
 //! | 1 | 0.1 |
 
 use crate::typ::AppendRequest;
+use crate::types::Logged;
 use consigner_rules::{Command, Outcome, SignIntent, Verdict};
 use consigner_storage::LogPosition;
 use serde::{Deserialize, Serialize};
@@ -60,12 +61,12 @@ pub struct Append {
 /// Intents that arrived at a follower meanwhile.
 pub type Authorize = Vec<SignIntent>;
 /// One answer per intent, in order.
-pub type Authorized = Vec<Result<Verdict, Failure>>;
+pub type Authorized = Vec<Result<Logged<Verdict>, Failure>>;
 
 /// Commands for the leader.
 pub type Propose = Vec<Command>;
 /// One answer per command, in order.
-pub type Proposed = Vec<Result<Outcome, Failure>>;
+pub type Proposed = Vec<Result<Logged<Outcome>, Failure>>;
 
 /// Why the leader has no outcome. The same intent may be sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

@@ -156,9 +156,10 @@ async fn apply(app: &App, actor: &Actor, decided: Decided) -> Result<Applied, Ap
     let event = |outcome, reason| audit::Event::new(actor, audit::Operation::PolicyApply, outcome, reason);
     let begun = format!("in place of version {replaces}: {}", summary(&applied.changes));
     app.audit.begin(&event(audit::Outcome::Begun, &begun)).await?;
+    let mut log_index = None;
     let result = match propose(app, policy, replaces, &applied.changes).await {
-        Ok(version) => {
-            applied.version = version;
+        Ok((version, index)) => {
+            (applied.version, log_index) = (version, index);
             settle(&app.cluster, "policy").await.map_err(ApiError::Unavailable)
         }
         Err(error) => Err(error),
@@ -169,27 +170,33 @@ async fn apply(app: &App, actor: &Actor, decided: Decided) -> Result<Applied, Ap
         Ok(()) => (audit::Outcome::Done, format!("version {version}: {}", summary(&applied.changes))),
         Err(error) => (audit::Outcome::Failed, error.sentence()),
     };
-    app.audit.conclude(&event(outcome, &reason)).await?;
+    app.audit.conclude(&audit::Event { log_index, ..event(outcome, &reason) }).await?;
     result.map(|()| applied)
 }
 
-/// The version from which the policy holds. One that changes nothing is not proposed.
-async fn propose(app: &App, policy: Box<Policy>, replaces: u64, changes: &[String]) -> Result<u64, ApiError> {
+/// The version from which the policy holds, and where the log has it. One that changes nothing is not proposed.
+async fn propose(
+    app: &App,
+    policy: Box<Policy>,
+    replaces: u64,
+    changes: &[String],
+) -> Result<(u64, Option<u64>), ApiError> {
     let held = || app.cluster.read(|state| state.policy().filter(|held| ***held == *policy).and(state.policy_since()));
     if changes.is_empty()
         && let Some(since) = held()
     {
-        return Ok(since);
+        return Ok((since, None));
     }
     let command = Command::SetPolicy { policy: policy.clone(), replaces };
-    let outcomes = app.cluster.propose(vec![command], BATCH_DEADLINE).await.map_err(|why| {
+    let outcomes = app.cluster.propose_logged(vec![command], BATCH_DEADLINE).await.map_err(|why| {
         ApiError::Unavailable(format!(
             "whether the policy is applied is not known, repeat the call: {}",
             with_causes(&why)
         ))
     })?;
-    match outcomes.first() {
-        Some(Outcome::PolicyRenewed(version)) => Ok(*version),
+    let logged = outcomes.first();
+    match logged.map(|logged| &logged.answer) {
+        Some(Outcome::PolicyRenewed(version)) => Ok((*version, logged.map(|logged| logged.index))),
         Some(Outcome::Rejected(why @ Rejection::PolicyTooLarge { .. })) => Err(ApiError::BadRequest(why.to_string())),
         other => Err(ApiError::Conflict(
             other.and_then(rejection).unwrap_or_else(|| "the cluster answered another question".to_owned()),

@@ -138,38 +138,41 @@ async fn add(app: &App, actor: &Actor, record: TokenRecord, policy_version: u64)
     let event = |outcome, reason| audit::Event::new(actor, audit::Operation::TokenCreate, outcome, reason);
     app.audit.begin(&event(audit::Outcome::Begun, &named)).await?;
     let result = propose_token(app, record, policy_version).await;
+    let log_index = result.as_ref().copied().ok();
     let (outcome, reason) = match &result {
-        Ok(()) => (audit::Outcome::Done, named.clone()),
+        Ok(_index) => (audit::Outcome::Done, named.clone()),
         Err(error) => (audit::Outcome::Failed, format!("{named}: {}", error.sentence())),
     };
-    app.audit.conclude(&event(outcome, &reason)).await?;
-    result
+    app.audit.conclude(&audit::Event { log_index, ..event(outcome, &reason) }).await?;
+    result.map(drop)
 }
 
-async fn propose_token(app: &App, token: TokenRecord, policy_version: u64) -> Result<(), ApiError> {
+/// Where the log has it.
+async fn propose_token(app: &App, token: TokenRecord, policy_version: u64) -> Result<u64, ApiError> {
     let command = Command::AddToken { token, policy_version };
-    let outcomes = app.cluster.propose(vec![command], BATCH_DEADLINE).await.map_err(|why| {
+    let outcomes = app.cluster.propose_logged(vec![command], BATCH_DEADLINE).await.map_err(|why| {
         let why = with_causes(&why);
         ApiError::Unavailable(format!(
             "whether the token was made is not known; look at the list, revoke it, make another: {why}"
         ))
     })?;
-    match outcomes.first() {
-        Some(Outcome::TokenHeld) => {}
-        Some(Outcome::Rejected(why @ (Rejection::UnknownRole(_) | Rejection::BadToken(_)))) => {
+    let logged = outcomes.first();
+    let index = match logged.map(|logged| (&logged.answer, logged.index)) {
+        Some((Outcome::TokenHeld, index)) => index,
+        Some((Outcome::Rejected(why @ (Rejection::UnknownRole(_) | Rejection::BadToken(_))), _)) => {
             return Err(ApiError::BadRequest(why.to_string()));
         }
         other => {
-            let why = other.and_then(rejection);
+            let why = other.and_then(|(outcome, _)| rejection(outcome));
             return Err(ApiError::Conflict(why.unwrap_or_else(|| "the cluster answered another question".to_owned())));
         }
-    }
+    };
     // So that it counts on every node at once. It is made, so a node that is late is no reason to lose its text.
     match app.cluster.settle(POLICY_SETTLE).await {
         Ok(settlement) => note_unreached(&settlement.unreached, "token"),
         Err(why) => tracing::warn!(%why, "not every node knows a new token yet"),
     }
-    Ok(())
+    Ok(index)
 }
 
 pub(crate) async fn revoke(
@@ -199,8 +202,12 @@ async fn revoke_token(app: &App, actor: &Actor, id: [u8; TOKEN_ID_BYTES]) -> Res
     let named = format!("token {name} ({})", hex::encode(id));
     let event = |outcome, reason| audit::Event::new(actor, audit::Operation::TokenRevoke, outcome, reason);
     app.audit.begin(&event(audit::Outcome::Begun, &named)).await?;
+    let mut log_index = None;
     let result = match propose_revocation(app, id).await {
-        Ok(revoked) => settle(&app.cluster, "token").await.map_err(ApiError::Unavailable).map(|()| revoked),
+        Ok((revoked, index)) => {
+            log_index = Some(index);
+            settle(&app.cluster, "token").await.map_err(ApiError::Unavailable).map(|()| revoked)
+        }
         Err(error) => Err(error),
     };
     let (outcome, reason) = match &result {
@@ -208,22 +215,26 @@ async fn revoke_token(app: &App, actor: &Actor, id: [u8; TOKEN_ID_BYTES]) -> Res
         Ok(_) => (audit::Outcome::Done, named.clone()),
         Err(error) => (audit::Outcome::Failed, format!("{named}: {}", error.sentence())),
     };
-    app.audit.conclude(&event(outcome, &reason)).await?;
+    app.audit.conclude(&audit::Event { log_index, ..event(outcome, &reason) }).await?;
     // A proposal may have been sent again after its first answer was lost, and finds nothing any more.
     result.map(|(was_held, version)| (was_held || held.is_some(), version))
 }
 
-async fn propose_revocation(app: &App, id: [u8; TOKEN_ID_BYTES]) -> Result<(bool, u64), ApiError> {
-    let outcomes = app.cluster.propose(vec![Command::RevokeToken { id }], BATCH_DEADLINE).await.map_err(|why| {
-        ApiError::Unavailable(format!(
-            "whether the token is revoked is not known, repeat the call: {}",
-            with_causes(&why)
-        ))
-    })?;
-    match outcomes.first() {
-        Some(Outcome::TokenRevoked { was_held, version }) => Ok((*was_held, *version)),
+/// What it found and the version since; and where the log has it.
+async fn propose_revocation(app: &App, id: [u8; TOKEN_ID_BYTES]) -> Result<((bool, u64), u64), ApiError> {
+    let outcomes =
+        app.cluster.propose_logged(vec![Command::RevokeToken { id }], BATCH_DEADLINE).await.map_err(|why| {
+            ApiError::Unavailable(format!(
+                "whether the token is revoked is not known, repeat the call: {}",
+                with_causes(&why)
+            ))
+        })?;
+    match outcomes.first().map(|logged| (&logged.answer, logged.index)) {
+        Some((Outcome::TokenRevoked { was_held, version }, index)) => Ok(((*was_held, *version), index)),
         other => Err(ApiError::Conflict(
-            other.and_then(rejection).unwrap_or_else(|| "the cluster answered another question".to_owned()),
+            other
+                .and_then(|(outcome, _)| rejection(outcome))
+                .unwrap_or_else(|| "the cluster answered another question".to_owned()),
         )),
     }
 }

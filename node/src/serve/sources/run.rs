@@ -145,11 +145,12 @@ impl Sources {
                 ImportStatus::Duplicate => audit::Outcome::Unchanged,
                 ImportStatus::Failed(_) => audit::Outcome::Failed,
             };
-            (reason, outcome, result.public_key)
+            (reason, outcome, result)
         };
         let told: Vec<_> = reasons.iter().zip(results).map(event).collect();
-        let events = told.iter().map(|(reason, outcome, key)| {
-            audit::Event::new(actor, audit::Operation::KeyImport, *outcome, reason).about(Some(key))
+        let events = told.iter().map(|(reason, outcome, result)| {
+            let event = audit::Event::new(actor, audit::Operation::KeyImport, *outcome, reason);
+            audit::Event { log_index: result.log_index, ..event.about(Some(&result.public_key)) }
         });
         self.audit.conclude_all(events).await
     }
