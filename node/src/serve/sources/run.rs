@@ -139,17 +139,13 @@ impl Sources {
         results: &[ImportResult],
     ) -> Result<(), AuditError> {
         let reasons: Vec<String> = origins.iter().map(|origin| format!("from the source {origin}")).collect();
-        let event = |(reason, result): (_, &ImportResult)| {
+        let events = reasons.iter().zip(results).map(|(reason, result)| {
             let outcome = match result.status {
                 ImportStatus::Imported => audit::Outcome::Done,
                 ImportStatus::Duplicate => audit::Outcome::Unchanged,
                 ImportStatus::Failed(_) => audit::Outcome::Failed,
             };
-            (reason, outcome, result)
-        };
-        let told: Vec<_> = reasons.iter().zip(results).map(event).collect();
-        let events = told.iter().map(|(reason, outcome, result)| {
-            let event = audit::Event::new(actor, audit::Operation::KeyImport, *outcome, reason);
+            let event = audit::Event::new(actor, audit::Operation::KeyImport, outcome, reason);
             audit::Event { log_index: result.log_index, ..event.about(Some(&result.public_key)) }
         });
         self.audit.conclude_all(events).await
