@@ -21,6 +21,10 @@ use tokio_util::task::AbortOnDropHandle;
 /// Honest callers that come one after another while the flood goes on.
 const HONEST: usize = 10;
 
+/// On a machine that is busy with other work the flood may come round before an honest caller's first byte; not again
+/// and again.
+const TRIES: usize = 3;
+
 /// Sockets that are opened again as soon as they are closed.
 struct Flood {
     opened: Arc<AtomicU64>,
@@ -51,10 +55,18 @@ impl Flood {
 
 async fn serves(door: &Open, pki: &Pki) {
     for round in 0..HONEST {
-        let honest = pki.https("honest");
-        let answer = honest.request(Method::GET, &door.url("/"), &[], Bytes::new(), LONG).await;
-        let status = answer.unwrap_or_else(|why| panic!("honest caller {round} was kept out: {why}")).status;
-        assert_eq!(status, StatusCode::OK);
+        let mut refusals = Vec::new();
+        while refusals.len() < TRIES {
+            let honest = pki.https("honest");
+            match honest.request(Method::GET, &door.url("/"), &[], Bytes::new(), LONG).await {
+                Ok(answer) => {
+                    assert_eq!(answer.status, StatusCode::OK);
+                    break;
+                }
+                Err(why) => refusals.push(why),
+            }
+        }
+        assert!(refusals.len() < TRIES, "honest caller {round} was kept out: {refusals:?}");
     }
 }
 
