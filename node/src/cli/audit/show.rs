@@ -191,7 +191,8 @@ pub(super) fn moment_at(text: &str, now_ms: u64) -> Result<u64, String> {
             "d" => 24 * 3600,
             _ => return None,
         };
-        count.parse::<u64>().ok()?.checked_mul(seconds)?.checked_mul(1000)
+        // Longer than there has been time is since ever; a number that is none is a slip of the finger.
+        Some(count.parse::<u64>().ok()?.saturating_mul(seconds).saturating_mul(1000))
     });
     let wrong =
         || "a time (2026-01-31T12:00:00Z, 2026-01-31) or how long ago (90s, 15min, 2h, 7d) is expected".to_owned();
