@@ -234,7 +234,10 @@ pub(crate) fn stranger(parts: &Parts, door: Door) -> Actor {
 pub(crate) fn tell(parts: &Parts, shared: &Shared, actor: &Actor, what: audit::Operation, error: &ApiError) {
     let flood = match error {
         ApiError::Unauthorized(_) | ApiError::BadRequest(_) => Flood::Credentials,
-        ApiError::Forbidden(_) => Flood::Denied,
+        ApiError::Forbidden(_) => match what {
+            audit::Operation::AdminAccess | audit::Operation::KeyManagerAccess => Flood::Administration,
+            _ => Flood::Denied,
+        },
         ApiError::TooMany { .. } => Flood::TooMany,
         // Of what could not be decided there is nothing to tell.
         _ => return,

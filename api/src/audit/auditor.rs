@@ -84,10 +84,12 @@ impl Auditor {
         self.0.note(event);
     }
 
-    /// [`Self::record`] without the line in the process' log, for what has one there already.
-    pub(crate) fn record_quietly(&self, event: &Event<'_>) {
+    /// [`Self::record_within`] without the line in the process' log, for what has one there already.
+    pub(crate) fn record_quietly_within(&self, flood: Flood, event: &Event<'_>) {
         metrics::audited(event.operation.name(), event.outcome.name());
-        self.0.sink.note(AuditLine::of(event));
+        if flood::may_write(&self.0, flood) {
+            self.0.sink.note(AuditLine::of(event));
+        }
     }
 
     /// Tells of something that a stranger can cause at will: counted always, told within a budget.

@@ -1,18 +1,30 @@
-//! Lines of the audit that a stranger can cause at will: some are written, the rest is counted and told in one line.
+//! Lines of the audit that others can cause at will: some are written, the rest is counted and told in one line.
 //!
-//! A chain on disk rotates; a stranger that could write to it without a bound would push out what matters. So each kind
-//! has a burst and a slow rate in the long run, of its own, so that a flood of one does not hide another.
+//! The chain lies on a disk, often the one of the log: whoever could write to it without a bound would push out what
+//! matters, or fill the disk and stop the node. That holds for strangers, and for a client whose certificate was stolen:
+//! it can have a message refused, or signed again, as often as it likes. So each kind has a burst and a slow rate in the
+//! long run, of its own, so that a flood of one does not hide another.
 
 use super::{Actor, Event, Operation, Outcome, Sending};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines of one kind at once after a pause: every caller of a misconfigured site is seen.
-const LINES_BURST: u32 = 100;
+/// What a kind may write.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    /// Lines at once after a pause.
+    burst: u32,
+    /// How long a line takes to be earned again.
+    every: Duration,
+}
 
-/// How long a line of one kind takes to be earned again: at 400 bytes, 35 MB a day for a kind under a lasting flood.
-const LINE_EVERY: Duration = Duration::from_secs(1);
+/// Of what strangers cause: every caller of a misconfigured site is seen, and a lasting flood writes some 50 MB a day.
+const STRANGERS: Allowance = Allowance { burst: 100, every: Duration::from_secs(1) };
+
+/// Of what clients cause that may sign: each registration of an epoch of ten thousand validators, and every conflict of a
+/// validator that runs twice. A lasting flood writes some 250 MB a day.
+const CLIENTS: Allowance = Allowance { burst: 10_000, every: Duration::from_millis(200) };
 
 /// How long after the first line that was left out their number is told.
 const REPORT_AFTER: Duration = Duration::from_secs(5);
@@ -30,13 +42,32 @@ pub enum Flood {
     Denied,
     /// Calls beyond a rate, or during a back-off.
     TooMany,
+    /// Administrators' and key managers' calls that were denied: a client that asks for signatures it may not have must
+    /// not hide them.
+    Administration,
     /// Signatures that could not be made.
     Failed,
+    /// What slashing protection refused, or was asked for another chain.
+    Slashable,
+    /// Blocks and exits that were signed.
+    Signed,
+    /// Registrations and deposits that were signed.
+    Registered,
 }
 
 /// The kinds, in the order of [`Floods`].
-const KINDS: [Flood; 6] =
-    [Flood::Connections, Flood::Hosts, Flood::Credentials, Flood::Denied, Flood::TooMany, Flood::Failed];
+const KINDS: [Flood; 10] = [
+    Flood::Connections,
+    Flood::Hosts,
+    Flood::Credentials,
+    Flood::Denied,
+    Flood::TooMany,
+    Flood::Administration,
+    Flood::Failed,
+    Flood::Slashable,
+    Flood::Signed,
+    Flood::Registered,
+];
 
 impl Flood {
     const fn what(self) -> &'static str {
@@ -46,7 +77,24 @@ impl Flood {
             Self::Credentials => "refused credentials",
             Self::Denied => "denied calls",
             Self::TooMany => "calls beyond a rate",
+            Self::Administration => "denied calls of administrators and key managers",
             Self::Failed => "signatures that could not be made",
+            Self::Slashable => "requests that slashing protection refused",
+            Self::Signed => "blocks and exits that were signed",
+            Self::Registered => "registrations and deposits that were signed",
+        }
+    }
+
+    const fn allowance(self) -> Allowance {
+        match self {
+            Self::Connections
+            | Self::Hosts
+            | Self::Credentials
+            | Self::Denied
+            | Self::TooMany
+            | Self::Administration
+            | Self::Failed => STRANGERS,
+            Self::Slashable | Self::Signed | Self::Registered => CLIENTS,
         }
     }
 }
@@ -63,20 +111,26 @@ struct Kind {
 
 #[derive(Debug, Clone, Copy)]
 struct Earned {
+    allowance: Allowance,
     lines: u32,
     since: Instant,
 }
 
 impl Earned {
+    const fn full(allowance: Allowance, since: Instant) -> Self {
+        Self { allowance, lines: allowance.burst, since }
+    }
+
     fn take(&mut self, now: Instant) -> bool {
-        let periods = now.saturating_duration_since(self.since).as_nanos() / LINE_EVERY.as_nanos();
+        let Allowance { burst, every } = self.allowance;
+        let periods = now.saturating_duration_since(self.since).as_nanos() / every.as_nanos();
         // What does not fit is far more than the burst.
         let earned = u32::try_from(periods).unwrap_or(u32::MAX);
-        if earned >= LINES_BURST - self.lines {
-            (self.lines, self.since) = (LINES_BURST, now);
+        if earned >= burst - self.lines {
+            (self.lines, self.since) = (burst, now);
         } else {
             self.lines += earned;
-            self.since += LINE_EVERY * earned;
+            self.since += every * earned;
         }
         let may = self.lines > 0;
         self.lines = self.lines.saturating_sub(1);
@@ -88,7 +142,7 @@ impl Floods {
     pub(super) fn new(now: Instant) -> Self {
         Self(KINDS.map(|flood| Kind {
             flood,
-            earned: Mutex::new(Earned { lines: LINES_BURST, since: now }),
+            earned: Mutex::new(Earned::full(flood.allowance(), now)),
             left_out: AtomicU64::new(0),
             is_report_due: AtomicBool::new(false),
         }))
@@ -130,12 +184,13 @@ mod tests {
     #[test]
     fn a_burst_and_then_one_in_each_period() {
         let start = Instant::now();
-        let mut earned = Earned { lines: LINES_BURST, since: start };
+        let Allowance { burst, every } = STRANGERS;
+        let mut earned = Earned::full(STRANGERS, start);
         let written = |earned: &mut Earned, after: Duration| (0..1000).filter(|_| earned.take(start + after)).count();
-        assert_eq!(written(&mut earned, Duration::ZERO), LINES_BURST as usize);
-        assert_eq!(written(&mut earned, LINE_EVERY / 2), 0);
-        assert_eq!(written(&mut earned, LINE_EVERY * 3 / 2), 1);
-        assert_eq!(written(&mut earned, LINE_EVERY * 2), 1, "half a period was not lost");
-        assert_eq!(written(&mut earned, LINE_EVERY * 1_000_000), LINES_BURST as usize, "never more than a burst");
+        assert_eq!(written(&mut earned, Duration::ZERO), burst as usize);
+        assert_eq!(written(&mut earned, every / 2), 0);
+        assert_eq!(written(&mut earned, every * 3 / 2), 1);
+        assert_eq!(written(&mut earned, every * 2), 1, "half a period was not lost");
+        assert_eq!(written(&mut earned, every * 1_000_000), burst as usize, "never more than a burst");
     }
 }

@@ -1,8 +1,9 @@
 //! What is counted, logged and told to the audit about one sign request, so that the handler can stay its few lines.
 //!
-//! The audit hears of every signature that is more than a duty (blocks, exits, deposits, registrations) and of one in N
-//! of the others; of everything that slashing protection refused, with the conflicting record; of what the policy denied,
-//! and of the failure of what is more than a duty, within a budget. Nothing here waits for the audit's disk.
+//! The audit hears of signatures that are more than a duty (blocks, exits, deposits, registrations) and of one in N of the
+//! others; of what slashing protection refused, with the conflicting record, and of what the policy denied; of the failure
+//! of what is more than a duty. All of it within budgets ([`Flood`]), so that a client cannot fill a disk; what is left out
+//! is told by its number. Nothing here waits for the audit's disk.
 //!
 //! Log levels: WARN for what slashing protection refused (with the conflicting record, which the violation names), INFO
 //! for what could not be done (both within a budget: a client can cause them at will), DEBUG for the daily round.
@@ -65,11 +66,15 @@ impl<'a> Attempt<'a> {
         let audit = &self.shared.app.audit;
         let is_more = self.signing_type.is_some_and(is_more_than_a_duty);
         match error {
-            None if is_more || audit.is_sampled() => audit.record(&self.event(&self.actor(), Outcome::Done, "signed")),
+            None if is_more => {
+                audit.record_within(self.flood(), &self.event(&self.actor(), Outcome::Done, "signed"));
+            }
+            None if audit.is_sampled() => audit.record(&self.event(&self.actor(), Outcome::Done, "signed")),
             None => {}
             // The log has a line of its own, within a budget.
             Some(refused @ (ApiError::Refused { .. } | ApiError::OtherChain { .. })) => {
-                audit.record_quietly(&self.event(&self.actor(), Outcome::Refused, &refused.sentence()));
+                let (actor, why) = (self.actor(), refused.sentence());
+                audit.record_quietly_within(Flood::Slashable, &self.event(&actor, Outcome::Refused, &why));
             }
             Some(denied @ (ApiError::Forbidden(_) | ApiError::Unauthorized(_))) => {
                 audit.record_within(Flood::Denied, &self.event(&self.actor(), Outcome::Refused, &denied.sentence()));
@@ -80,6 +85,12 @@ impl<'a> Attempt<'a> {
             }
             Some(_) => {}
         }
+    }
+
+    /// Which budget a signature that is more than a duty comes out of.
+    fn flood(&self) -> Flood {
+        let registers = matches!(self.signing_type, Some(SigningType::ValidatorRegistration | SigningType::Deposit));
+        if registers { Flood::Registered } else { Flood::Signed }
     }
 
     fn actor(&self) -> Actor {
