@@ -108,7 +108,8 @@ impl Key {
         let text = |name: &str| key.get(name).and_then(Json::text);
         // A value of another type is not "absent".
         let is_absent_or = |name: &str, good: &dyn Fn(&Json) -> bool| key.get(name).is_none_or(good);
-        let is_verify = |operations: &Json| matches!(operations, Json::List(all) if all.iter().any(|operation| operation.text() == Some("verify")));
+        let verifies = |operation: &Json| operation.text() == Some("verify");
+        let is_verify = |operations: &Json| matches!(operations, Json::List(all) if all.iter().any(verifies));
         if !is_absent_or("use", &|usage| usage.text() == Some("sig")) || !is_absent_or("key_ops", &is_verify) {
             return None;
         }

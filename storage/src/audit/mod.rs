@@ -4,8 +4,8 @@
 //! moved: [`verify`] walks the whole chain, [`show`] finds lines in it.
 //!
 //! ```text
-//! append / append_durably -> queue (bounded, never waits) -> writer thread -> lines + checkpoint -> one write, one fdatasync
-//!                                                                                             \-> callbacks, head file
+//! append / append_durably -> queue (bounded, never waits) -> writer thread
+//!                                    lines + checkpoint -> one write, one fdatasync -> callbacks, head file
 //! open -> lock, key -> scan the newest file -> cut a torn tail, or begin a new segment -> start checkpoint -> serve
 //! ```
 //!

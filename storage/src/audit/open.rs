@@ -5,7 +5,7 @@
 //! | no lines, no head | the first line of all |
 //! | a chain that reaches the head | goes on in the same file |
 //! | behind the head: bytes that do not chain | a crash tore them: kept aside, cut, and a line says so; the chain goes on |
-//! | the chain ends before the head, another hash at the head, another key | a new segment in a new file, whose first line says why |
+//! | an end before the head, another hash at the head, another key | a new segment in a new file; its first line says why |
 //!
 //! Behind the head nothing tells a torn write from a line that was damaged on purpose; the cluster's anchor does.
 //! A broken chain never stops a node: an attacker could else stop it by a byte. Deliberately absent: repair.

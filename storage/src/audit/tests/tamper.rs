@@ -4,6 +4,7 @@ use super::*;
 use crate::audit::key::{AuditKey, KEY, PUBLIC_KEY};
 use crate::audit::line::{Body, NO_HASH, compose, hash_of};
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 /// Some files of lines, whole.
 fn whole(seed: u64) -> SimDisk {
@@ -262,7 +263,7 @@ proptest! {
 
     /// Any byte of any file, changed to any other.
     #[test]
-    fn any_single_byte_change_is_detected(file in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), by in 1u8..) {
+    fn any_single_byte_change_is_detected(file in any::<Index>(), at in any::<Index>(), by in 1u8..) {
         let disk = template().fork();
         let files: Vec<String> = disk.list(dir()).unwrap().into_iter().filter(|name| name != "lock").collect();
         let path = dir().join(file.get(&files));
@@ -275,7 +276,9 @@ proptest! {
 
     /// Any line of any file removed, or moved to any other place.
     #[test]
-    fn any_removed_or_moved_line_is_detected(file in any::<prop::sample::Index>(), from in any::<prop::sample::Index>(), to in any::<prop::sample::Index>(), stays in any::<bool>()) {
+    fn any_removed_or_moved_line_is_detected(
+        file in any::<Index>(), from in any::<Index>(), to in any::<Index>(), stays in any::<bool>(),
+    ) {
         let disk = template().fork();
         let number = *file.get(&numbers(&disk));
         let mut changed = false;
