@@ -131,8 +131,17 @@ impl PolicyBounds {
         Self { cluster, known: Mutex::default() }
     }
 
+    /// Those of the newest policy that this node knows.
     pub(crate) fn now(&self) -> Arc<Bounds> {
-        let current = self.cluster.read(|state| state.policy().cloned());
+        self.bounds_of(self.cluster.read(|state| state.policy().cloned()))
+    }
+
+    /// Those of a policy, which may be asked for under the lock of the state that has it.
+    pub(crate) fn of(&self, policy: &Arc<Policy>) -> Arc<Bounds> {
+        self.bounds_of(Some(Arc::clone(policy)))
+    }
+
+    fn bounds_of(&self, current: Option<Arc<Policy>>) -> Arc<Bounds> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_known = match (&known.policy, &current) {
             (Some(known), Some(current)) => Arc::ptr_eq(known, current),

@@ -13,6 +13,7 @@
 
 use super::credentials::{self, Shown};
 use super::door::Door;
+use super::host;
 use crate::app::App;
 use crate::audit::{Actor, Proof};
 use crate::error::{ApiError, with_causes};
@@ -20,7 +21,7 @@ use crate::keymanager::TokenHash;
 use consigner_gate::{Peer, PeerCertificate};
 use consigner_rules::State;
 use consigner_rules::policy::{self, CertificateNames, Claims, TokenRecord};
-use http::HeaderMap;
+use http::request::Parts;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use subtle::ConstantTimeEq as _;
@@ -36,22 +37,35 @@ pub(crate) struct Caller {
     token: Option<Arc<TokenRecord>>,
     claims: Option<Arc<Claims>>,
     has_node_token: bool,
+    /// The hosts that it asked for.
+    hosts: Arc<[String]>,
+}
+
+/// Why a caller is not known.
+#[derive(Debug)]
+pub(crate) struct Unknown {
+    /// The answer.
+    pub(crate) error: ApiError,
+    /// Whether it was a guess at a credential, or looks like one: the address then has to wait.
+    pub(crate) is_guess: bool,
 }
 
 impl Caller {
-    /// Judges what a request shows. `node_token` is the token file's, where it is asked for.
+    /// Judges what a request shows. `node_token` is the token file's, where it is asked for; that a credential of the
+    /// cluster is unknown is said only by a node in contact.
     ///
     /// # Errors
-    /// 400 for a header that is not understood, 401 for a credential that does not count.
+    /// 400 for a header that is not understood, 401 for a credential that does not count, 503 out of contact.
     pub(crate) async fn of(
         app: &App,
         door: Door,
         peer: Peer,
-        headers: &HeaderMap,
+        parts: &Parts,
         node_token: Option<&TokenHash>,
-    ) -> Result<Self, ApiError> {
-        let shown = credentials::shown(headers).map_err(|problem| ApiError::BadRequest(problem.to_string()))?;
-        let mut caller = Self { peer, door, token: None, claims: None, has_node_token: false };
+    ) -> Result<Self, Unknown> {
+        let shown = credentials::shown(&parts.headers).map_err(|problem| ApiError::BadRequest(problem.to_string()))?;
+        let hosts = host::named(parts).into();
+        let mut caller = Self { peer, door, token: None, claims: None, has_node_token: false, hosts };
         match shown {
             Shown::Nothing => {}
             Shown::Basic(_) if !door.takes_basic() => {
@@ -61,7 +75,7 @@ impl Caller {
                 }
             }
             Shown::Basic(text) if credentials::is_cluster_token(&text) => caller.token = Some(token(app, &text)?),
-            Shown::Basic(_) => return refused("the password is no token of this cluster (cst_..)"),
+            Shown::Basic(_) => return guessed("the password is no token of this cluster (cst_..)"),
             Shown::Bearer(text) if node_token.is_some_and(|expected| expected.agrees(text.as_bytes())) => {
                 caller.has_node_token = true;
             }
@@ -74,6 +88,11 @@ impl Caller {
     /// Where it comes from, and its certificate.
     pub(crate) const fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// The hosts that its request named.
+    pub(crate) fn hosts(&self) -> &[String] {
+        &self.hosts
     }
 
     pub(crate) fn certificate(&self) -> Option<&PeerCertificate> {
@@ -145,22 +164,24 @@ impl Caller {
 }
 
 /// The token of the cluster that this text proves.
-fn token(app: &App, text: &str) -> Result<Arc<TokenRecord>, ApiError> {
+fn token(app: &App, text: &str) -> Result<Arc<TokenRecord>, Unknown> {
     let Some(claim) = credentials::token_claim(text) else {
-        return refused("the token is not whole: cst_, 16 hexadecimal digits, _ and 64 hexadecimal digits");
+        return guessed("the token is not whole: cst_, 16 hexadecimal digits, _ and 64 hexadecimal digits");
     };
     let (has_policy, known) = app.cluster.read(|state| (state.policy().is_some(), state.token(&claim.id).cloned()));
-    if !has_policy {
-        return refused(NO_POLICY);
-    }
-    let Some(known) = known else {
-        return refused(&format!(
+    let Some(known) = known.filter(|_| has_policy) else {
+        // Made a moment ago, it is known to every node in contact, and another node may not be asked.
+        app.cluster.ready().map_err(ApiError::from)?;
+        if !has_policy {
+            return refused(NO_POLICY);
+        }
+        return guessed(&format!(
             "unknown token {}: it was revoked, or never made in this cluster",
             hex::encode(claim.id)
         ));
     };
     if !bool::from(known.hash.ct_eq(&claim.hash)) {
-        return refused(&format!("the secret of token {} is another one", hex::encode(claim.id)));
+        return guessed(&format!("the secret of token {} is another one", hex::encode(claim.id)));
     }
     if known.is_expired(now_ms()) {
         return refused(&format!("the token {} ({}) has expired", known.name, hex::encode(known.id)));
@@ -175,21 +196,28 @@ async fn access_token(
     door: Door,
     text: &str,
     wants_node_token: bool,
-) -> Result<Option<Arc<Claims>>, ApiError> {
+) -> Result<Option<Arc<Claims>>, Unknown> {
     let has_policy = app.cluster.read(|state| state.policy().is_some());
     match &app.oauth {
         _ if !door.takes_access_tokens() => refused("this door takes tokens of the cluster only (cst_..)"),
-        Some(_) if !has_policy && !wants_node_token => refused(NO_POLICY),
+        Some(_) if !has_policy && !wants_node_token => {
+            app.cluster.ready().map_err(ApiError::from)?;
+            refused(NO_POLICY)
+        }
         Some(oauth) if has_policy => {
             let claims = oauth.verify(text).await.map_err(|why| {
                 let neither = if wants_node_token { "this is not the token of this node; as an " } else { "" };
                 let reason = format!("{neither}access token: {}", with_causes(&why));
-                if why.is_unavailable() { ApiError::Unavailable(reason) } else { ApiError::Unauthorized(reason) }
+                if why.is_unavailable() {
+                    Unknown::from(ApiError::Unavailable(reason))
+                } else {
+                    Unknown { error: ApiError::Unauthorized(reason), is_guess: true }
+                }
             })?;
             let (issuer, subject, values) = (claims.issuer, claims.subject, claims.values);
             Ok(Some(Arc::new(Claims { issuer, subject, values })))
         }
-        Some(_) | None if wants_node_token => refused("this is not the token of this node"),
+        Some(_) | None if wants_node_token => guessed("this is not the token of this node"),
         Some(_) | None if has_policy => refused(
             "this bearer text is no token of the cluster (cst_..), and this node has no oauth issuer configured",
         ),
@@ -197,8 +225,20 @@ async fn access_token(
     }
 }
 
-fn refused<T>(why: &str) -> Result<T, ApiError> {
-    Err(ApiError::Unauthorized(why.to_owned()))
+/// A credential that counts for nothing here, whoever has it.
+fn refused<T>(why: &str) -> Result<T, Unknown> {
+    Err(ApiError::Unauthorized(why.to_owned()).into())
+}
+
+/// A credential that is wrong.
+fn guessed<T>(why: &str) -> Result<T, Unknown> {
+    Err(Unknown { error: ApiError::Unauthorized(why.to_owned()), is_guess: true })
+}
+
+impl From<ApiError> for Unknown {
+    fn from(error: ApiError) -> Self {
+        Self { error, is_guess: false }
+    }
 }
 
 pub(crate) fn now_ms() -> u64 {

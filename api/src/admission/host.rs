@@ -45,6 +45,13 @@ pub(crate) fn check(parts: &Parts, allowlist: &HostAllowlist) -> Result<(), Host
     Ok(())
 }
 
+/// The hosts that a request names, for whoever asks later.
+pub(crate) fn named(parts: &Parts) -> Vec<String> {
+    let authority = parts.uri.authority().map(|authority| authority.as_str().to_owned());
+    let headers = parts.headers.get_all(HOST).iter();
+    authority.into_iter().chain(headers.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]

@@ -8,7 +8,7 @@
 //! manager's `Manager`. What a sign request needs beyond leave to sign at all is judged when it is understood
 //! ([`Client::may_sign`]). Deliberately absent: the rules themselves (`permission`).
 
-use super::caller::Caller;
+use super::caller::{Caller, Unknown};
 use super::door::Door;
 use crate::app::Shared;
 use crate::audit::{self, Actor, Flood};
@@ -52,8 +52,7 @@ impl Client {
     /// # Errors
     /// Why not, in a sentence.
     pub(crate) fn may_sign(&self, shared: &Shared, state: &Agreed, request: &SignRequest) -> Result<(), String> {
-        let asking = Asking { app: &shared.app, door: shared.door, caller: &self.caller };
-        asking.may_sign(state, request, self.now).map(drop)
+        Asking::of(shared, &self.caller).may_sign(state, request, self.now).map(drop)
     }
 }
 
@@ -64,6 +63,7 @@ pub(crate) struct Admin {
     pub(crate) actor: Actor,
     /// What it has proved.
     pub(crate) caller: Caller,
+    needs: Needs,
 }
 
 impl FromRequestParts<Arc<Shared>> for Client {
@@ -84,8 +84,36 @@ impl FromRequestParts<Arc<Shared>> for Admin {
             return Err(ApiError::NotOffered(ADMIN_ELSEWHERE));
         }
         let caller = permitted(parts, shared, audit::Operation::AdminAccess).await?;
-        Ok(Self { actor: caller.actor(), caller })
+        Ok(Self { actor: caller.actor(), caller, needs: needs_of(parts)? })
     }
+}
+
+impl Admin {
+    /// Whether it may what it asked for, still: a body takes its time to arrive, and so does a turn. Asked before
+    /// anything is changed, behind a barrier (invariant S9).
+    ///
+    /// # Errors
+    /// 403 when it may not any more, which the audit hears of; 503 out of contact.
+    pub(crate) async fn still(&self, shared: &Shared) -> Result<(), ApiError> {
+        shared.app.cluster.barrier(BARRIER_DEADLINE).await?;
+        self.is_still(shared)
+    }
+
+    /// [`Self::still`] behind a barrier of the caller's own.
+    ///
+    /// # Errors
+    /// As [`Self::still`].
+    pub(crate) fn is_still(&self, shared: &Shared) -> Result<(), ApiError> {
+        let judgement = judged(shared, &self.caller, self.needs).map(drop);
+        judgement.inspect_err(|error| tell_late(shared, &self.actor, audit::Operation::AdminAccess, error))
+    }
+}
+
+/// Tells the audit of somebody whose right ended between the head of its request and what it asked for.
+pub(crate) fn tell_late(shared: &Shared, actor: &Actor, what: audit::Operation, error: &ApiError) {
+    let reason = &format!("not any more: {}", error.sentence());
+    let event = audit::Event::new(actor, what, audit::Outcome::Refused, reason);
+    shared.app.audit.record_within(Flood::Denied, &event);
 }
 
 /// Lets through who has proved anything: for health endpoints behind a door that asks for no certificate.
@@ -145,7 +173,11 @@ pub(crate) fn needs_of(parts: &Parts) -> Result<Needs, ApiError> {
 pub(crate) async fn confirmed(shared: &Shared, caller: &Caller, needs: Needs) -> Result<Permission, ApiError> {
     let cluster = &shared.app.cluster;
     let judgement = judged(shared, caller, needs).and_then(|permission| within_rate(shared, permission));
-    if cluster.read(|state| state.identity().is_none()) {
+    // What makes a cluster is asked before there is one. A node without a state may also be one that has lost it: what
+    // its own configuration refuses is refused, but nothing is permitted by it that the cluster's policy might not.
+    let makes_cluster = needs == Needs::Operation(Operation::Admin(AdminVerb::Cluster));
+    let is_empty = cluster.read(|state| state.identity().is_none());
+    if is_empty && (makes_cluster || judgement.is_err()) {
         return judgement;
     }
     match judgement {
@@ -185,7 +217,7 @@ const fn wants_barrier(needs: Needs) -> bool {
 
 /// Whether the caller may do this by the policy that this node knows.
 pub(crate) fn judged(shared: &Shared, caller: &Caller, needs: Needs) -> Result<Permission, ApiError> {
-    let asking = Asking { app: &shared.app, door: shared.door, caller };
+    let asking = Asking::of(shared, caller);
     let judged = shared.app.cluster.read(|state| match needs {
         Needs::Operation(operation) => asking.may(state, operation, None),
         Needs::Either(one, other) => {
@@ -215,14 +247,17 @@ pub(crate) async fn known(
     let bounds = shared.bounds.now();
     if operation.is_some_and(|operation| !bounds.addresses(operation).allows(peer.addr.ip())) {
         let address = peer.addr.ip();
+        shared.app.cluster.ready()?;
         return Err(ApiError::Forbidden(format!("the policy does not let this be asked from the address {address}")));
     }
     shared.limiter.before_credentials(peer)?;
-    let known = Caller::of(&shared.app, shared.door, peer.clone(), &parts.headers, node_token).await;
-    if let Err(ApiError::Unauthorized(_)) = known {
-        shared.limiter.credentials_failed(peer);
-    }
-    known
+    let known = Caller::of(&shared.app, shared.door, peer.clone(), parts, node_token).await;
+    known.map_err(|Unknown { error, is_guess }| {
+        if is_guess {
+            shared.limiter.credentials_failed(peer);
+        }
+        error
+    })
 }
 
 /// Who asks, before it is known.

@@ -25,6 +25,6 @@ pub(crate) use caller::{Caller, now_ms};
 pub(crate) use credentials::{TOKEN_ID_BYTES, TOKEN_PREFIX, TOKEN_SECRET_BYTES, token_hash};
 pub(crate) use door::Door;
 pub(crate) use host::{HostProblem, check as check_host};
-pub(crate) use identity::{Admin, Client, confirmed, judged, known, needs_of, somebody, stranger, tell};
+pub(crate) use identity::{Admin, Client, confirmed, judged, known, needs_of, somebody, stranger, tell, tell_late};
 pub(crate) use path::Asked;
 pub(crate) use steps::{Admission, admit, deadline};

@@ -37,7 +37,7 @@ pub(crate) async fn get(
     judged(&shared, &client.caller, Needs::Operation(Operation::ListKeys))?;
     // Looking 100,000 keys up takes some ten milliseconds.
     let listed = compute(move || {
-        let asking = Asking { app: &shared.app, door: shared.door, caller: &client.caller };
+        let asking = Asking::of(&shared, &client.caller);
         asking.listable(&policy, keys)
     });
     Ok(Json(listed.await?).into_response())

@@ -7,8 +7,8 @@
 //! ```
 //! Without a policy document the configured names decide, as they did before there was one: `api.admins` everything,
 //! `api.clients` signing and listing. With one it alone grants; `api.clients` and the administrators' CA of this node
-//! only take away. Deliberately absent: what a caller proves ([`crate::admission::Caller`]), addresses and hosts
-//! ([`crate::admission::Bounds`]), rates, status codes.
+//! only take away. Addresses and hosts of the policy are part of every judgement: they are those of the same state as the
+//! roles. Deliberately absent: what a caller proves ([`crate::admission::Caller`]), rates, status codes.
 
 mod endpoints;
 #[cfg(test)]
@@ -16,8 +16,8 @@ mod endpoints_tests;
 
 pub(crate) use endpoints::{Needs, needs};
 
-use crate::admission::{Caller, Door};
-use crate::app::App;
+use crate::admission::{Bounds, Caller, Door, PolicyBounds};
+use crate::app::{App, Shared};
 use consigner_rules::policy::{self, Operation, Permission, Policy};
 use consigner_rules::{PublicKey, SignRequest, Slot, State};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,10 +36,17 @@ const FOREIGN_CA: &str = "this client certificate was not issued by the administ
 pub(crate) struct Asking<'a> {
     pub(crate) app: &'a App,
     pub(crate) door: Door,
+    /// What was read of the policy's hosts and addresses. Has a lock of its own, which takes no other.
+    pub(crate) bounds: &'a PolicyBounds,
     pub(crate) caller: &'a Caller,
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
+    /// A caller at the door of this router.
+    pub(crate) fn of(shared: &'a Shared, caller: &'a Caller) -> Self {
+        Self { app: &shared.app, door: shared.door, bounds: &shared.bounds, caller }
+    }
+
     /// Whether the caller may do this, with a certain key if one is named; by the policy of this state.
     ///
     /// # Errors
@@ -52,7 +59,10 @@ impl Asking<'_> {
     ) -> Result<Permission, String> {
         match state.policy() {
             None => self.named(operation),
-            Some(policy) => self.may_under(policy, state, operation, key),
+            Some(policy) => {
+                self.bounded(&self.bounds.of(policy), operation)?;
+                self.may_under(policy, state, operation, key)
+            }
         }
     }
 
@@ -62,13 +72,14 @@ impl Asking<'_> {
     /// As [`Self::may`].
     pub(crate) fn may_ask(&self, state: &State) -> Result<Permission, String> {
         let Some(policy) = state.policy() else { return self.named(Operation::ListKeys) };
+        self.bounded(&self.bounds.of(policy), Operation::ListKeys)?;
         self.narrowed(Operation::ListKeys)?;
         let proofs = self.proofs(state, Operation::ListKeys)?;
         let rights = policy.rights(&proofs).map_err(|denial| Self::denied(&denial, &proofs))?;
         Ok(Permission { client: rights.client().to_owned(), role: String::new(), rate: rights.rate() })
     }
 
-    /// [`Self::may`] under another policy than the state's; tokens are those of the state.
+    /// [`Self::may`] under another policy than the state's, from wherever; tokens are those of the state.
     pub(crate) fn may_under(
         &self,
         policy: &Policy,
@@ -90,6 +101,7 @@ impl Asking<'_> {
     ) -> Result<Permission, String> {
         let operation = Operation::Sign(request.signing_type);
         let Some(policy) = state.policy() else { return self.named(operation) };
+        self.bounded(&self.bounds.of(policy), operation)?;
         self.narrowed(operation)?;
         let proofs = self.proofs(state, operation)?;
         policy.admit(&proofs, request, now).map_err(|denial| Self::denied(&denial, &proofs))
@@ -132,14 +144,29 @@ impl Asking<'_> {
         Ok(Permission { client: caller.name(), role: role.to_owned(), rate: None })
     }
 
+    /// What the policy says about addresses and hosts.
+    fn bounded(&self, bounds: &Bounds, operation: Operation) -> Result<(), String> {
+        let address = self.caller.peer().addr.ip();
+        if !bounds.addresses(operation).allows(address) {
+            return Err(format!("the policy does not let this be asked from the address {address}"));
+        }
+        match bounds.hosts() {
+            Some(hosts) if !self.caller.hosts().iter().all(|host| hosts.allows(host)) => {
+                Err("the policy does not let this be asked by this name of the host".to_owned())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// What this node's own configuration takes away, whatever the policy says.
     fn narrowed(&self, operation: Operation) -> Result<(), String> {
-        let Self { app, door, caller } = self;
+        let Self { app, door, caller, .. } = self;
         match operation {
             Operation::Sign(_) | Operation::ListKeys => {
                 let name = caller.certificate().and_then(|certificate| certificate.common_name.as_deref());
-                // The list is one of certificates, and the other doors do not ask for one.
-                if *door == Door::Api && !app.clients.allows(name) {
+                // The list is one of certificates: who shows none has come by another proof, where that is enough.
+                let is_concerned = *door == Door::Api || caller.certificate().is_some();
+                if is_concerned && !app.clients.allows(name) {
                     return Err(self.seen("api.clients of this node does not name this client"));
                 }
                 Ok(())

@@ -86,6 +86,10 @@ fn decide(
 ) -> Result<Decided, ApiError> {
     let App { cluster, .. } = &*shared.app;
     cluster.read(|state| {
+        // What was let in at the head may have lost the right while the body came, and must not give it back to itself.
+        // The version that is read here makes it one with what is proposed (S9).
+        let asking = Asking::of(shared, caller);
+        asking.may(state, Operation::Admin(AdminVerb::PolicyWrite), None).map_err(ApiError::Forbidden)?;
         let version = state.cluster().policy_version;
         if let Some(replaces) = replaces.filter(|replaces| *replaces != version) {
             return Err(ApiError::Conflict(format!(
@@ -109,7 +113,7 @@ fn lets_in_again(
     policy: &Policy,
 ) -> Result<(), String> {
     let operation = Operation::Admin(AdminVerb::PolicyWrite);
-    let asking = Asking { app: &shared.app, door: shared.door, caller };
+    let asking = Asking::of(shared, caller);
     asking.may_under(policy, state, operation, None)?;
     let bounds = Bounds::of(policy)?;
     let address = caller.peer().addr.ip();

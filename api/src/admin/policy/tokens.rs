@@ -1,7 +1,8 @@
 //! `/admin/v1/policy/tokens`: bearer tokens of the cluster.
 //!
 //! A token's text leaves once, in the answer to its making; what is kept is its SHA-256. Making one gives nobody more than
-//! the policy has roles for, and nobody an operation of administration that its maker has not. Deliberately absent:
+//! the policy has roles for, and, from who may not write the policy, nobody an operation or a key that its maker has not.
+//! Deliberately absent:
 //! changing a token; it is revoked, and another one made.
 
 use super::{POLICY_SETTLE, settle, understood};
@@ -20,8 +21,8 @@ use crate::permission::Asking;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_rules::command::Rejection;
-use consigner_rules::policy::{AdminVerb, Operation, Policy, TokenRecord};
-use consigner_rules::{Command, Outcome, State as Agreed};
+use consigner_rules::policy::{AdminVerb, KeyScope, Operation, Policy, Role, TokenRecord};
+use consigner_rules::{Command, Outcome, PublicKey, State as Agreed};
 use http::header::CACHE_CONTROL;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -92,27 +93,47 @@ pub(crate) fn read_create(body: &[u8]) -> Result<Create, ApiError> {
 /// Whether the caller may pass these roles on, and under which version of the policy. Who may write the policy may give
 /// everything: it could name itself.
 fn may_give(shared: &Shared, state: &Agreed, caller: &Caller, roles: &BTreeSet<String>) -> Result<u64, ApiError> {
+    let asking = Asking::of(shared, caller);
+    // The right to make any may have ended while the body came (S9).
+    asking.may(state, Operation::Admin(AdminVerb::Tokens), None).map_err(ApiError::Forbidden)?;
     let Some(policy) = state.policy() else {
         return Err(ApiError::Conflict(
             "tokens have roles of the policy, and there is none: consigner policy apply".to_owned(),
         ));
     };
-    let asking = Asking { app: &shared.app, door: shared.door, caller };
-    let may = |operation| asking.may(state, operation, None);
-    if may(Operation::Admin(AdminVerb::PolicyWrite)).is_err() {
-        let administers = |operation: &Operation| matches!(operation, Operation::Admin(_) | Operation::KeyManager(_));
-        for operation in Operation::all().filter(administers).filter(|asked| gives(policy, roles, *asked)) {
-            may(operation).map_err(|why| {
-                ApiError::Forbidden(format!("a token cannot have {operation}, which its maker has not: {why}"))
-            })?;
+    if asking.may(state, Operation::Admin(AdminVerb::PolicyWrite), None).is_err() {
+        for role in roles.iter().filter_map(|role| policy.roles.get(role)) {
+            has_all_of(&asking, state, policy, role)?;
         }
     }
     Ok(state.cluster().policy_version)
 }
 
-fn gives(policy: &Policy, roles: &BTreeSet<String>, operation: Operation) -> bool {
-    let mut roles = roles.iter().filter_map(|role| policy.roles.get(role));
-    roles.any(|role| role.operations.iter().any(|grant| grant.includes(operation)))
+/// Whether the caller has every operation of a role itself, with every key of the role.
+fn has_all_of(asking: &Asking<'_>, state: &Agreed, policy: &Policy, role: &Role) -> Result<(), ApiError> {
+    let keys = keys_of(policy, role);
+    for operation in Operation::all().filter(|asked| role.operations.iter().any(|grant| grant.includes(*asked))) {
+        let with: &[PublicKey] = match operation {
+            Operation::Sign(_) | Operation::ListKeys => &keys,
+            Operation::KeyManager(_) | Operation::Admin(_) => &[],
+        };
+        let without = asking.may(state, operation, None);
+        let each = with.iter().map(|key| asking.may(state, operation, Some(key)));
+        std::iter::once(without).chain(each).try_for_each(|judged| judged.map(drop)).map_err(|why| {
+            ApiError::Forbidden(format!("a token cannot have {operation}, which its maker has not: {why}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// The keys by which a role is compared with another. For all keys stands one that no validator has: whoever may use it
+/// may use any.
+fn keys_of(policy: &Policy, role: &Role) -> Vec<PublicKey> {
+    match &role.keys {
+        None | Some(KeyScope::All) => vec![PublicKey([0; 48])],
+        Some(KeyScope::Keys(keys)) => keys.iter().copied().collect(),
+        Some(KeyScope::Tags(tags)) => tags.iter().filter_map(|tag| policy.tags.get(tag)).flatten().copied().collect(),
+    }
 }
 
 fn made(asked: Create) -> Result<(TokenRecord, Zeroizing<String>), ApiError> {
