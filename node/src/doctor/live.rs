@@ -91,7 +91,11 @@ fn members(status: &ClusterStatus) -> Vec<Finding> {
 fn refusal(what: &str, error: &CallError) -> String {
     match error {
         CallError::Status { status: StatusCode::NOT_FOUND, .. } => format!("this cluster has no {what}"),
-        other => format!("{what}: {}", one_line(other)),
+        CallError::Tls(_)
+        | CallError::NoEndpoint
+        | CallError::Unreachable(_)
+        | CallError::Status { .. }
+        | CallError::Answer { .. } => format!("{what}: {}", one_line(error)),
     }
 }
 
