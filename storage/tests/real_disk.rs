@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
 use consigner_storage::log::WalError;
-use consigner_storage::{Done, LogPosition, RealDisk, Wal, WalOptions};
+use consigner_storage::{DataDir, Done, LogPosition, NodeIdentity, RealDisk, Wal, WalOptions};
 
 fn open(dir: &Path) -> Result<Wal, WalError> {
     Wal::open(Arc::new(RealDisk), dir, WalOptions { cache_bytes: 100_000, ..WalOptions::default() })
@@ -63,6 +64,20 @@ fn trap_5_a_removed_file_is_refused() {
     drop(wal);
     fs::remove_file(dir.path().join(segments(dir.path()).last().unwrap())).unwrap();
     assert!(matches!(open(dir.path()), Err(WalError::Incomplete(_))));
+}
+
+#[test]
+fn directories_are_made_for_their_owner_alone_and_those_that_are_there_are_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let there = dir.path().join("there");
+    fs::create_dir(&there).unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o755)).unwrap();
+    let data = there.join("consigner/data");
+    let identity = NodeIdentity { cluster_id: [7; 16], node_id: 1 };
+    drop(DataDir::open(Arc::new(RealDisk), &data, identity).unwrap());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&there), 0o755);
+    assert_eq!(mode(&data), 0o700);
 }
 
 #[test]

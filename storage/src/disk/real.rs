@@ -3,15 +3,18 @@
 //! In and out as [`Disk`]. Deliberately absent: buffering and retries. `EINTR` is handled by the standard library; any
 //! other error is the caller's to stop on.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::{Disk, DiskFile, DiskLock, OpenMode};
+
+/// Of directories that are made; those that are there keep theirs.
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// Files on the machine's own disks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,7 +38,8 @@ impl Disk for RealDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)
+        // Histories, sealed keys and the record are the node's own; who else shall look is let in by the operator.
+        DirBuilder::new().mode(DIRECTORY_MODE).create(path)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
