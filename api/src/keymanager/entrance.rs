@@ -6,17 +6,20 @@
 //! | port | without a policy | with a policy |
 //! |---|---|---|
 //! | API port; own listener, certificates required | an administrator's certificate | who has the verb |
-//! | own listener, certificates optional, with a token file | its token | its token, or who has the verb |
+//! | own listener, certificates optional, with a token file | its token | who has the verb |
 //! | own listener, certificates optional, without one | an administrator's certificate | who has the verb |
 //!
-//! Where certificates are required and there is a token file, its token is asked for on top.
+//! Where certificates are required and there is a token file, its token is asked for on top. A policy alone grants:
+//! beside one the token of a file, which no policy knows, counts for nothing by itself.
 
 use super::token::TokenHash;
-use crate::admission::{Caller, confirmed, known, needs_of, stranger, tell};
+use crate::admission::{Caller, confirmed, judged, known, needs_of, stranger, tell, tell_late};
 use crate::app::Shared;
 use crate::audit::{self, Actor};
 use crate::error::ApiError;
+use crate::eth2::BARRIER_DEADLINE;
 use crate::limits::{Buckets, RateLimit, UsedUp, too_many};
+use crate::permission::Needs;
 use axum::extract::FromRequestParts;
 use consigner_gate::{HostAllowlist, Peer};
 use http::request::Parts;
@@ -29,6 +32,11 @@ const DISABLED: &str = "the key manager API is not served here: set keymanager.e
 
 /// What who shows no token is told where this node's token is asked for.
 const NO_TOKEN: &str = "a bearer token is required: Authorization: Bearer ..";
+
+/// What who shows the token of this node's token file alone is told beside a policy.
+const BESIDE_A_POLICY: &str = "beside a policy the token of keymanager.token-file grants nothing by itself: make a \
+                               token of the cluster (consigner policy token create), or use an access token or a \
+                               certificate that the policy knows";
 
 /// The key manager API on the API port, where every caller shows a certificate.
 #[derive(Debug, Clone, Default)]
@@ -58,8 +66,8 @@ pub enum KeyManagerProof {
         /// The token.
         token: Option<TokenHash>,
     },
-    /// The token, or what the policy asks for. For a listener whose client certificate is optional; without a policy one
-    /// that is shown only names the caller.
+    /// Without a policy the token, and a certificate that is shown only names the caller; with one, what it asks for. For
+    /// a listener whose client certificate is optional.
     Token(TokenHash),
     /// What the policy asks for: a token of the cluster, an access token, a certificate. For a listener whose client
     /// certificate is optional; without a policy, an administrator's certificate.
@@ -117,6 +125,31 @@ impl Entrance {
 pub(crate) struct Manager {
     /// For the audit.
     pub(crate) actor: Actor,
+    caller: Caller,
+    needs: Needs,
+}
+
+impl Manager {
+    /// As [`crate::admission::Admin::still`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn still(&self, shared: &Shared) -> Result<(), ApiError> {
+        shared.app.cluster.barrier(BARRIER_DEADLINE).await?;
+        self.is_still(shared)
+    }
+
+    /// As [`crate::admission::Admin::is_still`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn is_still(&self, shared: &Shared) -> Result<(), ApiError> {
+        let judgement = match by_file(shared, &self.caller) {
+            Some(by_file) => by_file,
+            None => judged(shared, &self.caller, self.needs).map(drop),
+        };
+        judgement.inspect_err(|error| tell_late(shared, &self.actor, audit::Operation::KeyManagerAccess, error))
+    }
 }
 
 impl FromRequestParts<Arc<Shared>> for Manager {
@@ -129,14 +162,14 @@ impl FromRequestParts<Arc<Shared>> for Manager {
         let address = parts.extensions.get::<Peer>().map(|peer| peer.addr.ip().to_string()).unwrap_or_default();
         let proven = prove(parts, proof, shared).await;
         let taken = match &proven {
-            Ok(caller) if caller.is_named() => admitted.take(&caller.name(), Instant::now()),
+            Ok((caller, _)) if caller.is_named() => admitted.take(&caller.name(), Instant::now()),
             Ok(_) => admitted.take(&address, Instant::now()),
             Err(_) => refused.take(&address, Instant::now()),
         };
         let (actor, error) = match (taken, proven) {
-            (Ok(()), Ok(caller)) => return Ok(Self { actor: caller.actor() }),
+            (Ok(()), Ok((caller, needs))) => return Ok(Self { actor: caller.actor(), caller, needs }),
             (Ok(()), Err(unproven)) => unproven,
-            (Err(seconds), Ok(caller)) => (caller.actor(), too_many(UsedUp::KeyManager, seconds)),
+            (Err(seconds), Ok((caller, _))) => (caller.actor(), too_many(UsedUp::KeyManager, seconds)),
             (Err(seconds), Err((actor, _))) => (actor, too_many(UsedUp::KeyManager, seconds)),
         };
         tell(parts, shared, &actor, audit::Operation::KeyManagerAccess, &error);
@@ -145,17 +178,14 @@ impl FromRequestParts<Arc<Shared>> for Manager {
 }
 
 /// The caller, if it may; else who it seems to be, and why not.
-async fn prove(parts: &Parts, proof: &KeyManagerProof, shared: &Shared) -> Result<Caller, (Actor, ApiError)> {
+async fn prove(parts: &Parts, proof: &KeyManagerProof, shared: &Shared) -> Result<(Caller, Needs), (Actor, ApiError)> {
     let unknown = |error| (stranger(parts, shared.door), error);
     let needs = needs_of(parts).map_err(unknown)?;
     let caller = known(parts, shared, needs.operation(), proof.token()).await.map_err(unknown)?;
-    let has_policy = shared.app.cluster.read(|state| state.policy().is_some());
     let wants_token = || Err(ApiError::Unauthorized(NO_TOKEN.to_owned()));
     let permitted = match proof {
-        // The token file is this node's own grant, with a policy and without.
-        KeyManagerProof::Token(_) if caller.has_node_token() => Ok(()),
-        KeyManagerProof::Token(_) if !has_policy => wants_token(),
-        KeyManagerProof::AdminCertificate { .. } | KeyManagerProof::Token(_) | KeyManagerProof::Policy => {
+        KeyManagerProof::Token(_) => token_or_policy(shared, &caller, needs).await,
+        KeyManagerProof::AdminCertificate { .. } | KeyManagerProof::Policy => {
             confirmed(shared, &caller, needs).await.map(drop)
         }
     };
@@ -164,7 +194,35 @@ async fn prove(parts: &Parts, proof: &KeyManagerProof, shared: &Shared) -> Resul
         KeyManagerProof::AdminCertificate { .. } | KeyManagerProof::Token(_) | KeyManagerProof::Policy => Ok(()),
     };
     match permitted.and(on_top) {
-        Ok(()) => Ok(caller),
+        Ok(()) => Ok((caller, needs)),
         Err(error) => Err((caller.actor(), error)),
+    }
+}
+
+/// On a listener with a token file and certificates optional.
+async fn token_or_policy(shared: &Shared, caller: &Caller, needs: Needs) -> Result<(), ApiError> {
+    let cluster = &shared.app.cluster;
+    if caller.has_node_token() {
+        // This node may not have heard of the policy that ends what the file grants.
+        cluster.barrier(BARRIER_DEADLINE).await?;
+        if let Some(by_file) = by_file(shared, caller) {
+            return by_file;
+        }
+    } else if cluster.read(|state| state.policy().is_none()) {
+        cluster.ready()?;
+        return Err(ApiError::Unauthorized(NO_TOKEN.to_owned()));
+    }
+    confirmed(shared, caller, needs).await.map(drop)
+}
+
+/// What the token of the token file decides by itself, by the state that this node has; `None`: nothing, the policy
+/// does, or the caller has not come by it.
+fn by_file(shared: &Shared, caller: &Caller) -> Option<Result<(), ApiError>> {
+    let Entrance::Open { proof: KeyManagerProof::Token(_), .. } = &shared.entrance else { return None };
+    let has_policy = shared.app.cluster.read(|state| state.policy().is_some());
+    match (caller.has_node_token(), has_policy) {
+        (true, false) => Some(Ok(())),
+        (true, true) if !caller.is_named() => Some(Err(ApiError::Unauthorized(BESIDE_A_POLICY.to_owned()))),
+        (true, true) | (false, _) => None,
     }
 }
