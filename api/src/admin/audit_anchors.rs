@@ -11,7 +11,7 @@ use consigner_rules::command::AuditAnchor;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-pub(crate) async fn get(State(shared): State<Arc<Shared>>, _admin: Admin) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn get(State(shared): State<Arc<Shared>>, admin: Admin) -> Result<Json<Value>, ApiError> {
     shared.app.cluster.barrier(BARRIER_DEADLINE).await?;
     let line = |anchor: &AuditAnchor| {
         json!({
@@ -22,5 +22,6 @@ pub(crate) async fn get(State(shared): State<Arc<Shared>>, _admin: Admin) -> Res
         })
     };
     let anchors: Vec<Value> = shared.app.cluster.read(|state| state.audit_anchors().map(line).collect());
+    admin.is_still(&shared)?;
     Ok(Json(json!({ "data": anchors })))
 }

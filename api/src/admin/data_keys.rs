@@ -48,7 +48,7 @@ async fn refresh(app: &App) -> BTreeMap<&'static str, String> {
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-pub(crate) async fn list(State(shared): State<Arc<Shared>>, _admin: Admin) -> Result<Response, ApiError> {
+pub(crate) async fn list(State(shared): State<Arc<Shared>>, admin: Admin) -> Result<Response, ApiError> {
     let app = &shared.app;
     let unknown = refresh(app).await;
     app.cluster.barrier(BARRIER_DEADLINE).await?;
@@ -61,6 +61,7 @@ pub(crate) async fn list(State(shared): State<Arc<Shared>>, _admin: Admin) -> Re
             *keys.entry(sealed.data_key).or_default() += 1;
         }
     });
+    admin.is_still(&shared)?;
     // One that was made here but is not in the state (any more) counts for nothing.
     let known = app.custody.status().data_keys.into_iter().filter(|data_key| keys.contains_key(&data_key.id));
     let data: Vec<Value> = known
@@ -108,19 +109,18 @@ pub(crate) async fn make(
         let kinds = configured.join(", ");
         return Err(ApiError::BadRequest(format!("sealer: {kind:?} is not configured on this node, only {kinds}")));
     }
-    let app = Arc::clone(app);
     let id = to_its_end(async move {
         let _turn = turn;
-        for (kind, why) in refresh(&app).await {
+        for (kind, why) in refresh(&shared.app).await {
             tracing::warn!(sealer = kind, why, "a sealer does not say which of its master keys is current");
         }
-        add(&app, &admin.actor, asked.sealer.as_deref()).await
+        admin.still(&shared).await?;
+        add(&shared.app, &admin.actor, asked.sealer.as_deref()).await
     });
     Ok(Json(json!({"id": hex::encode(id.await?)})).into_response())
 }
 
 async fn add(app: &App, actor: &Actor, kind: Option<&str>) -> Result<[u8; 16], ApiError> {
-    app.cluster.barrier(BARRIER_DEADLINE).await?;
     let operation = audit::Operation::DataKeyAdd;
     let event = |outcome, reason| audit::Event::new(actor, operation, outcome, reason);
     app.audit.begin(&event(audit::Outcome::Begun, kind.unwrap_or("by the sealer in use"))).await?;
@@ -162,6 +162,7 @@ pub(crate) async fn remove(
     }
     let removed = to_its_end(async move {
         let _turn = turn;
+        admin.still(&shared).await?;
         remove_all(&shared.app, &admin.actor, &ids).await
     });
     Ok(Json(json!({ "data": removed.await? })).into_response())
@@ -170,7 +171,6 @@ pub(crate) async fn remove(
 /// One line per data key, in order.
 async fn remove_all(app: &App, actor: &Actor, ids: &[[u8; 16]]) -> Result<Vec<Removed>, ApiError> {
     let App { cluster, audit, .. } = app;
-    cluster.barrier(BARRIER_DEADLINE).await?;
     let event = |outcome, reason| audit::Event::new(actor, audit::Operation::DataKeyRemove, outcome, reason);
     let begun: Vec<String> = ids.iter().map(|id| format!("data key {}", hex::encode(id))).collect();
     audit.begin_all(begun.iter().map(|reason| event(audit::Outcome::Begun, reason))).await?;

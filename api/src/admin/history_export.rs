@@ -33,6 +33,7 @@ pub(crate) async fn get(
         let wanted = |history: &HistoryImport| only.as_ref().is_none_or(|keys| keys.contains(&history.public_key));
         Some((root, state.histories().filter(wanted).collect()))
     });
+    admin.is_still(&shared)?;
     let (root, histories) = found.ok_or_else(|| ApiError::Conflict("the cluster is not initialised yet".to_owned()))?;
     let validators = histories.len();
     let text = compute(move || Interchange::minimal(root, histories).to_json()).await?;

@@ -6,8 +6,8 @@
 
 use super::history_turn;
 use crate::admission::{Admin, BodyRules, read_body};
-use crate::app::{App, Shared};
-use crate::audit::{self, Actor};
+use crate::app::Shared;
+use crate::audit;
 use crate::error::{ApiError, with_causes};
 use crate::json::Json;
 use crate::offload::{compute, to_its_end};
@@ -61,22 +61,24 @@ pub(crate) async fn post(
     let (histories, reports) = compute(move || understand(&body, &root)).await??;
     let lines = to_its_end(async move {
         let _turn = turn;
-        merge_all(&shared.app, &admin.actor, histories, &reports).await
+        merge_all(&shared, &admin, histories, &reports).await
     });
     Ok(Json(serde_json::json!({ "data": lines.await? })).into_response())
 }
 
 /// One line per validator of the file.
 async fn merge_all(
-    app: &App,
-    actor: &Actor,
+    shared: &Shared,
+    admin: &Admin,
     histories: Vec<HistoryImport>,
     reports: &[ValidatorReport],
 ) -> Result<Vec<Line>, ApiError> {
+    let (app, actor) = (&shared.app, &admin.actor);
+    admin.still(shared).await?;
     let begun = &format!("{} validators", histories.len());
     let event = audit::Event::new(actor, audit::Operation::HistoryImport, audit::Outcome::Begun, begun);
     app.audit.begin(&event).await?;
-    let merged = merge(&app.cluster, histories).await;
+    let merged = merge(&app.cluster, &|| admin.is_still(shared), histories).await;
     let mut results = match merged {
         Ok(results) => results,
         Err(why) => {
@@ -103,11 +105,20 @@ fn understand(text: &[u8], root: &Root) -> Result<(Vec<HistoryImport>, Vec<Valid
 type Merged = Result<bool, String>;
 
 /// Whether each history raised anything, or why it was not merged. Fails as a whole only while nothing was merged.
-async fn merge(cluster: &Cluster, histories: Vec<HistoryImport>) -> Result<BTreeMap<PublicKey, Merged>, ProposeError> {
+///
+/// `still` is asked before each batch but the first, which its caller has asked for.
+async fn merge(
+    cluster: &Cluster,
+    still: &(dyn Fn() -> Result<(), ApiError> + Send + Sync),
+    histories: Vec<HistoryImport>,
+) -> Result<BTreeMap<PublicKey, Merged>, ProposeError> {
     let mut results = BTreeMap::new();
     let mut stopped: Option<String> = None;
     for batch in histories.chunks(BATCH) {
         let keys = batch.iter().map(|history| history.public_key);
+        if stopped.is_none() && !results.is_empty() {
+            stopped = still().err().map(|why| why.sentence());
+        }
         if let Some(why) = &stopped {
             results.extend(keys.map(|key| (key, Err(why.clone()))));
             continue;

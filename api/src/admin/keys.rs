@@ -4,13 +4,12 @@
 //! scrypt does not steal a signing node's processors. Otherwise as the key manager API, whose code does the work.
 
 use crate::admission::Admin;
-use crate::app::{App, Shared};
-use crate::audit::Actor;
+use crate::app::Shared;
 use crate::error::ApiError;
 use crate::eth2::BARRIER_DEADLINE;
 use crate::json::Json;
 use crate::key_delete;
-use crate::key_import::{self, Deletions, Origin, Wish};
+use crate::key_import::{self, Candidate, Deletions, ImportResult, ImportStatus, Origin, Wish};
 use crate::keymanager::import::{
     Histories, Line, Status, acknowledge, conclude, genesis_root, histories, imported, with_history,
 };
@@ -34,7 +33,7 @@ struct Held {
     open: bool,
 }
 
-pub(crate) async fn list(State(shared): State<Arc<Shared>>, _admin: Admin) -> Result<Response, ApiError> {
+pub(crate) async fn list(State(shared): State<Arc<Shared>>, admin: Admin) -> Result<Response, ApiError> {
     let app = &shared.app;
     app.cluster.barrier(BARRIER_DEADLINE).await?;
     let (keys, sealers) = app.cluster.read(|state| {
@@ -44,6 +43,7 @@ pub(crate) async fn list(State(shared): State<Arc<Shared>>, _admin: Admin) -> Re
             state.data_keys().map(|data_key| (data_key.id, data_key.sealer.clone())).collect();
         (keys, sealers)
     });
+    admin.is_still(&shared)?;
     let keyring = app.keyring.clone();
     // 100,000 lines are 20 MB of text.
     compute(move || {
@@ -86,14 +86,20 @@ pub(crate) async fn import(
     let (read, histories) = compute(move || understood(&body, &root)).await??;
     let lines = to_its_end(async move {
         let _turn = turn;
-        import_all(&shared.app, &admin.actor, read, histories).await
+        import_all(&shared, &admin, read, histories).await
     });
     Ok(Json(json!({ "data": lines.await? })).into_response())
 }
 
 /// One line per secret, in order.
-async fn import_all(app: &App, actor: &Actor, read: Secrets, histories: Histories) -> Result<Vec<Line>, ApiError> {
-    app.cluster.barrier(BARRIER_DEADLINE).await?;
+async fn import_all(
+    shared: &Shared,
+    admin: &Admin,
+    read: Secrets,
+    histories: Histories,
+) -> Result<Vec<Line>, ApiError> {
+    let (app, actor) = (&shared.app, &admin.actor);
+    admin.still(shared).await?;
     let wish = Wish::Asked(Deletions::seen(&app.cluster));
     let (mut secrets, mut slots) = (Vec::new(), Vec::new());
     for result in read {
@@ -101,7 +107,24 @@ async fn import_all(app: &App, actor: &Actor, read: Secrets, histories: Historie
     }
     let candidates = with_history(secrets, &histories).await?;
     let origin = Origin { audit: &app.audit, actor, reason: "from an operator" };
-    let mut results = key_import::import(&app.cluster, &app.custody, (&wish, &origin), candidates).await?.into_iter();
+    let mut results = Vec::with_capacity(candidates.len());
+    let mut candidates = candidates.into_iter().peekable();
+    while candidates.peek().is_some() {
+        let chunk: Vec<Candidate> = candidates.by_ref().take(key_import::BATCH).collect();
+        match admin.still(shared).await {
+            Ok(()) => {
+                let chunk = key_import::import(&app.cluster, &app.custody, (&wish, &origin), chunk).await?;
+                results.extend(chunk);
+            }
+            // What was imported is told; of the others, why not.
+            Err(why) => results.extend(chunk.iter().map(|candidate| ImportResult {
+                public_key: candidate.public_key,
+                status: ImportStatus::Failed(why.sentence()),
+                log_index: None,
+            })),
+        }
+    }
+    let mut results = results.into_iter();
     let unknown = |why: String| Line { pubkey: None, status: Status::Error, message: Some(why), log_index: None };
     let mut lines: Vec<Line> = slots
         .into_iter()
@@ -134,5 +157,6 @@ pub(crate) async fn delete(
 ) -> Result<Response, ApiError> {
     let turn = key_turn(&shared).await?;
     let keys = pubkeys::read(&read_names(request).await?)?;
+    admin.still(&shared).await?;
     Ok(Json(key_delete::delete(&shared.app, admin.actor, keys, turn).await?).into_response())
 }

@@ -67,6 +67,7 @@ pub(crate) async fn post(
     let report = to_its_end(async move {
         let _turn = turn;
         let app = &shared.app;
+        admin.still(&shared).await?;
         let (actor, begun) = (&admin.actor, format!("to data key {}, at most {max} keys", hex::encode(to)));
         let event = audit::Event::new(actor, audit::Operation::Rewrap, audit::Outcome::Begun, &begun);
         app.audit.begin(&event).await?;

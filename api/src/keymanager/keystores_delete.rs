@@ -16,6 +16,7 @@ pub(crate) async fn delete(
 ) -> Result<Response, ApiError> {
     let turn = key_turn(&shared).await?;
     let keys = pubkeys::read(&read_names(request).await?)?;
+    manager.still(&shared).await?;
     let deletion = key_delete::delete(&shared.app, manager.actor, keys, turn).await?;
     Ok(Json(deletion).into_response())
 }

@@ -10,10 +10,8 @@ use super::import::{
     Histories, Line, Status, acknowledge, conclude, genesis_root, histories, imported, line, with_history,
 };
 use super::{KEY_BODY, Manager, SharedState, key_turn};
-use crate::app::App;
-use crate::audit::Actor;
+use crate::app::{App, Shared};
 use crate::error::{ApiError, with_causes};
-use crate::eth2::BARRIER_DEADLINE;
 use crate::json::Json;
 use crate::key_import::{self, BATCH_DEADLINE, Deletions, Origin, Wish, held_of};
 use crate::offload::{compute, to_its_end};
@@ -53,10 +51,10 @@ pub(crate) async fn post(State(shared): SharedState, manager: Manager, request: 
     let body = secrets::read(request, KEY_BODY).await?;
     let root = genesis_root(&shared)?;
     let (wanted, histories) = compute(move || understood(&body, &root)).await??;
-    shared.app.cluster.barrier(BARRIER_DEADLINE).await?;
+    manager.still(&shared).await?;
     // Before keystores are decrypted, which may take minutes: a key that is deleted meanwhile stays deleted.
     let wish = Wish::Asked(Deletions::seen(&shared.app.cluster));
-    let call = Arc::new(Call { app: Arc::clone(&shared.app), wish, histories, actor: manager.actor, _turn: turn });
+    let call = Arc::new(Call { shared: Arc::clone(&shared), wish, histories, manager, _turn: turn });
     let mut lines = Vec::with_capacity(wanted.len());
     let mut wanted = wanted.into_iter().peekable();
     while wanted.peek().is_some() {
@@ -71,10 +69,10 @@ pub(crate) async fn post(State(shared): SharedState, manager: Manager, request: 
 
 /// What all chunks of a call have in common. The turn is given back when the last of them has ended.
 struct Call {
-    app: Arc<App>,
+    shared: Arc<Shared>,
     wish: Wish,
     histories: Histories,
-    actor: Actor,
+    manager: Manager,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -103,8 +101,11 @@ enum Opened {
 
 /// Imports one chunk; one line per keystore, in order.
 async fn import(call: &Call, chunk: Vec<Wanted>) -> Result<Vec<Line>, ApiError> {
-    let Call { app, wish, histories, actor, _turn } = call;
+    let Call { shared, wish, histories, manager, _turn } = call;
+    let (app, actor) = (&shared.app, &manager.actor);
     let opened = join_all(chunk.into_iter().map(|(text, password)| open(app, text, password))).await;
+    // That took seconds, or minutes.
+    manager.still(shared).await?;
     let (mut candidates, mut held, mut slots) = (Vec::new(), Vec::new(), Vec::new());
     for result in opened {
         slots.push(match result {

@@ -20,11 +20,12 @@ struct Line {
     readonly: bool,
 }
 
-pub(crate) async fn get(State(shared): SharedState, _manager: Manager) -> Result<Response, ApiError> {
+pub(crate) async fn get(State(shared): SharedState, manager: Manager) -> Result<Response, ApiError> {
     let cluster = &shared.app.cluster;
     cluster.barrier(BARRIER_DEADLINE).await?;
     // The state lists its keys in their order.
     let keys: Vec<PublicKey> = cluster.read(|state| state.keys().map(|sealed| sealed.public_key).collect());
+    manager.is_still(&shared)?;
     // 100,000 lines are 15 MB of text.
     compute(move || {
         let line = |validating_pubkey| Line { validating_pubkey, readonly: false };

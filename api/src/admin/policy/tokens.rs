@@ -49,9 +49,10 @@ struct Revoke {
     id: String,
 }
 
-pub(crate) async fn list(State(shared): State<Arc<Shared>>, _admin: Admin) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn list(State(shared): State<Arc<Shared>>, admin: Admin) -> Result<Json<Value>, ApiError> {
     shared.app.cluster.barrier(BARRIER_DEADLINE).await?;
     let tokens: Vec<Arc<TokenRecord>> = shared.app.cluster.read(|state| state.tokens().cloned().collect());
+    admin.is_still(&shared)?;
     let now = now_ms();
     let line = |token: Arc<TokenRecord>| {
         json!({
@@ -202,7 +203,7 @@ pub(crate) async fn revoke(
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let id = read_revoke(&read_body(request, BODY, None).await?)?;
-    shared.app.cluster.barrier(BARRIER_DEADLINE).await?;
+    admin.still(&shared).await?;
     let revoked = to_its_end(async move { revoke_token(&shared.app, &admin.actor, id).await });
     let (was_held, version) = revoked.await?;
     let status = if was_held { "revoked" } else { "not_found" };
