@@ -64,7 +64,7 @@ pub(super) const AUDIT: &[Key] = &[
     defaulted(
         "audit.anchor-interval",
         Form::Duration,
-        "10min",
+        "5min",
         "How often the end of the record is anchored in the replicated state",
     ),
 ];
