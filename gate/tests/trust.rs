@@ -15,11 +15,12 @@ use consigner_gate::tls::{
 };
 use consigner_gate::{ClientTls, HttpsClient, OnRefusal, ReloadableTls, TlsError};
 use http::Method;
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa};
-use rustls::ProtocolVersion;
+use rcgen::KeyUsagePurpose;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::version::{TLS12, TLS13};
-use rustls_pki_types::CertificateDer;
+use rustls::{ClientConfig, ProtocolVersion, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
 use support::crl::List;
 use support::pki::{Identity, LONG, Pki};
@@ -121,6 +122,122 @@ async fn both_kinds_of_trust_and_a_revocation_that_outweighs_a_pin() {
     tls.reload().unwrap();
     until("the connection to be cut", || door.counters.expelled() == 1).await;
     get().await.expect_err("no longer known");
+}
+
+/// A CA below this one, with its certificate.
+fn intermediate(of: &Pki, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (Pki, CertificateDer<'static>) {
+    let (mut below, key) = (Pki::named(name), KeyPair::generate().unwrap());
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    change(&mut params);
+    let certificate = params.signed_by(&key, &of.ca).unwrap().der().clone();
+    below.ca = Issuer::new(params, key);
+    (below, certificate)
+}
+
+/// A client that sends these certificates after its own.
+fn with_chain(pki: &Pki, Identity { cert, key }: &Identity, more: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&pki.ca_file).unwrap()).unwrap();
+    let own = CertificateDer::from_pem_file(cert).unwrap();
+    let chain = std::iter::once(own).chain(more.iter().cloned()).collect();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).unwrap();
+    let client = client.with_root_certificates(roots);
+    Arc::new(client.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap()).unwrap())
+}
+
+/// What a client may send in the hope that something else is found before the revocation.
+struct Chains {
+    sent: Vec<(&'static str, Vec<CertificateDer<'static>>)>,
+}
+
+impl Chains {
+    /// For a leaf of the CA of this name; `proper` leads to it.
+    fn of(name: &str, proper: &[CertificateDer<'static>]) -> Self {
+        let (stranger, expired) = (Pki::named(name), |params: &mut CertificateParams| {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        });
+        let junk = |count: usize| (0..count).map(|_| intermediate(&stranger, name, |_| {}).1).collect();
+        let junk_before = |junk: Vec<_>| junk.into_iter().chain(proper.iter().cloned()).collect();
+        let late = intermediate(&stranger, name, expired).1;
+        let sent = vec![
+            ("as it should be", proper.to_vec()),
+            ("an expired namesake before it", junk_before(vec![late.clone()])),
+            ("an expired namesake alone", vec![late]),
+            ("nothing", Vec::new()),
+            ("too many namesakes", junk_before(junk(100))),
+        ];
+        Self { sent }
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_pin_is_refused_whatever_chain_is_sent() {
+    let pki = Pki::new();
+    let (below, proper) = intermediate(&pki, "issuing ca", |_| {});
+    // Whose number would be negative without a zero before it.
+    let number = 0xff01;
+    let (of_root, of_issuing) = (pki.issue_numbered("of-root", 2), below.issue_numbered("of-issuing", number));
+    let good = below.issue_numbered("good", 2);
+    let pins = [line("of-root", &of_root), line("of-issuing", &of_issuing), line("good", &good)].concat();
+    let crls = vec![pki.crl("root.pem", &List::of(&[2])), pki.crl("issuing.pem", &List::of(&[]))];
+    std::fs::write(&crls[1], below.crl_pem(&List::of(&[number]))).unwrap();
+    let known = write(&pki, "known.txt", &pins);
+    let tls = load(&pki, |tls| {
+        tls.trust = ClientTrust::Both { ca: pki.ca_file.clone(), known_clients: known };
+        tls.crls = crls;
+    })
+    .unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener: OnRefusal = {
+        let told = told.clone();
+        Arc::new(move |refusal| told.lock().unwrap().push(refusal.reason.to_string()))
+    };
+    let door = open_built(config("revoked-pin", Some(tls)), |door| door.on_refusal(listener), echo).await;
+    let cases = [(&of_root, Chains::of("test ca", &[])), (&of_issuing, Chains::of("issuing ca", &[proper.clone()]))];
+    for (identity, Chains { sent }) in &cases {
+        for (what, chain) in sent {
+            visit(door.addr, with_chain(&pki, identity, chain)).await.expect_err(what);
+            until("the refusal", || !told.lock().unwrap().is_empty()).await;
+            let said = told.lock().unwrap().pop().unwrap();
+            assert!(said.contains("Revoked"), "{what}: {said}");
+        }
+    }
+    // The same number of another CA, and the same chains.
+    for (what, chain) in &cases[1].1.sent {
+        visit(door.addr, with_chain(&pki, &good, chain)).await.expect(what);
+    }
+}
+
+#[tokio::test]
+async fn a_reload_cuts_a_pin_that_was_revoked_whatever_chain_it_came_with() {
+    let pki = Pki::new();
+    let pinned = pki.issue_numbered("pinned", 2);
+    let known = write(&pki, "known.txt", &line("pinned", &pinned));
+    let crl = pki.crl("crl.pem", &List::of(&[]));
+    let tls = load(&pki, |tls| {
+        tls.trust = ClientTrust::Both { ca: pki.ca_file.clone(), known_clients: known };
+        tls.crls = vec![crl];
+    })
+    .unwrap();
+    let door = open(config("revoked-pin-later", Some(tls.clone()))).await;
+    let chains = Chains::of("test ca", &[]).sent;
+    let clients: Vec<_> =
+        chains.iter().map(|(_, chain)| HttpsClient::new(with_chain(&pki, &pinned, chain), 1)).collect();
+    for client in &clients {
+        client.request(Method::GET, &door.url("/"), &[], Bytes::new(), LONG).await.unwrap();
+    }
+    assert_eq!(door.counters.open(), clients.len() as u64);
+    pki.crl("crl.pem", &List::of(&[2]));
+    tls.reload().unwrap();
+    until("all connections to be cut", || door.counters.expelled() == clients.len() as u64).await;
+    for (client, (what, _)) in clients.iter().zip(&chains) {
+        client.request(Method::GET, &door.url("/"), &[], Bytes::new(), LONG).await.expect_err(what);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! webpki checks a list's signature only when a certificate of its issuer is verified: a damaged list would pass here
 //! and then lock out everybody. So a list whose issuer is one of the door's CAs must bear that CA's signature now.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,6 +44,48 @@ impl Crls {
         };
         self.lists.iter().filter(is_for_them).cloned().collect()
     }
+
+    /// Whom any of the lists names.
+    pub(super) fn named(&self) -> Named {
+        let mut named = HashSet::new();
+        for der in &self.lists {
+            // `load` took no list that this cannot parse.
+            let Ok((_, list)) = CertificateRevocationList::from_der(der) else { continue };
+            let issuer: Arc<[u8]> = list.tbs_cert_list.issuer.as_raw().into();
+            let of_issuer = |serial: &[u8]| (issuer.clone(), significant(serial).into());
+            named.extend(list.iter_revoked_certificates().map(|revoked| of_issuer(revoked.raw_serial())));
+        }
+        Named(named)
+    }
+}
+
+/// Raw name of the issuer, and serial number without leading zeros.
+type IssuerAndSerial = (Arc<[u8]>, Box<[u8]>);
+
+/// The certificates on revocation lists, found without any chain: what a client sends beside its certificate, or leaves
+/// out, changes nothing here.
+#[derive(Default)]
+pub(super) struct Named(HashSet<IssuerAndSerial>);
+
+impl Named {
+    /// Whether a list names this certificate. One that cannot be parsed is on no list.
+    pub(super) fn has(&self, leaf: &CertificateDer<'_>) -> bool {
+        X509Certificate::from_der(leaf).is_ok_and(|(_, parsed)| {
+            let serial = significant(parsed.tbs_certificate.raw_serial());
+            self.0.contains(&(parsed.issuer().as_raw().into(), serial.into()))
+        })
+    }
+}
+
+impl std::fmt::Debug for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Named").field("certificates", &self.0.len()).finish()
+    }
+}
+
+/// Two encoders may differ in how many zeros stand before a number.
+fn significant(serial: &[u8]) -> &[u8] {
+    &serial[serial.iter().take_while(|byte| **byte == 0).count()..]
 }
 
 /// Reads all files, or says which of them cannot be used and why.

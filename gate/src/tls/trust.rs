@@ -6,6 +6,10 @@
 //! admin CA ----+-> one of them accepts, and none says "revoked" -> in; the admin CA accepts -> an administrator
 //! known clients/
 //! ```
+//!
+//! A pin counts only for a certificate that no revocation list names. This is looked up by issuer and serial number: the
+//! caller chooses the chain, and with it the first thing that webpki finds wrong. What a list says about an intermediate
+//! CA does not touch a pin: the chain that would show it need not be sent.
 
 use std::sync::Arc;
 
@@ -16,7 +20,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::crl::{self, Crls};
+use super::crl::{self, Crls, Named};
 use super::expiry::Expiry;
 use super::known_clients::KnownClients;
 use super::pem::{self, Authorities};
@@ -53,17 +57,18 @@ impl Clients {
         let verifier = |of: &Authorities| ca_verifier(door, of, &crls, provider);
         let (by_ca, admins) = (by_ca.as_ref().map(verifier).transpose()?, admins.as_ref().map(verifier).transpose()?);
         let known = door.trust.known_clients().map(|path| KnownClients::load(path)).transpose()?;
-        let expiries = all.into_iter().flat_map(|all| all.expiries).chain(crls.expiries).collect();
         let verifier = match (by_ca, &admins, known) {
             (Some(by_ca), None, None) => by_ca,
             (by_ca, admins, known) => Arc::new(JoiningVerifier {
                 hints: if known.is_some() { Vec::new() } else { hints(by_ca.iter().chain(admins)) },
                 by_ca: by_ca.into_iter().chain(admins.clone()).collect(),
+                revoked: if known.is_some() { crls.named() } else { Named::default() },
                 known: known.unwrap_or_default(),
                 client_auth: door.client_auth,
                 algorithms: provider.signature_verification_algorithms,
             }),
         };
+        let expiries = all.into_iter().flat_map(|all| all.expiries).chain(crls.expiries).collect();
         Ok(Self { verifier, admins, expiries })
     }
 
@@ -111,6 +116,8 @@ fn warn_of_shared(clients: &Authorities, admins: &Authorities) {
 #[derive(Debug)]
 struct JoiningVerifier {
     by_ca: Vec<Arc<dyn ClientCertVerifier>>,
+    /// Of all lists; empty where nothing is pinned.
+    revoked: Named,
     known: KnownClients,
     /// Empty where certificates are pinned: a client that sees names of CAs shows no certificate of another issuer
     /// (Java does so).
@@ -143,6 +150,11 @@ impl ClientCertVerifier for JoiningVerifier {
         }
         if verdicts.iter().any(Result::is_ok) {
             return Ok(ClientCertVerified::assertion());
+        }
+        // No CA vouches, for a reason that the caller may have chosen (a junk intermediate is expired before anything is
+        // revoked). Not before the CAs' verdicts: a list goes by names here, and two CAs may have the same one.
+        if self.revoked.has(end_entity) {
+            return Err(CertificateError::Revoked.into());
         }
         match self.known.check(end_entity, now) {
             Ok(()) => Ok(ClientCertVerified::assertion()),
