@@ -1,6 +1,7 @@
 //! `consigner audit verify`.
 
-use super::place::{self, Place, PlaceArgs};
+use super::escape::{escaped, escaped_json};
+use super::place::{self, Place, PlaceArgs, Whose};
 use crate::cli::access::AccessArgs;
 use crate::cli::progress::Progress;
 use crate::cli::{Exit, output};
@@ -73,16 +74,26 @@ pub(super) async fn main(args: &VerifyArgs) -> Exit {
         Ok(found) => found,
         Err(exit) => return exit,
     };
-    let expect = Expect { anchors, public_key: args.public_key, from: args.from };
+    let expect = Expect { anchors, public_key: args.public_key, from: args.from, ..Expect::default() };
     let logs: Vec<Verified> = places.into_iter().map(|place| one(place, &expect)).collect();
     let answer = Answer { ok: logs.iter().all(|log| log.ok), silent, logs };
-    if !args.access.printed_json(&answer) {
+    if args.access.json {
+        match serde_json::to_string_pretty(&answer) {
+            Ok(text) => output::line(&escaped_json(&text)),
+            Err(error) => output::complain(&error.to_string()),
+        }
+    } else {
         print(&answer);
     }
-    match answer {
-        Answer { ok: true, .. } => Exit::Done,
-        Answer { logs, .. } if logs.iter().any(|log| log.is_usage) => Exit::Usage,
-        Answer { .. } => Exit::Failed,
+    exit(&answer.logs)
+}
+
+/// A log that does not hold counts more than one that was named wrongly.
+fn exit(logs: &[Verified]) -> Exit {
+    match logs {
+        _ if logs.iter().all(|log| log.ok) => Exit::Done,
+        _ if logs.iter().any(|log| !log.ok && !log.is_usage) => Exit::Failed,
+        _ => Exit::Usage,
     }
 }
 
@@ -107,7 +118,8 @@ async fn anchors(args: &VerifyArgs) -> Result<(Option<Vec<consigner_storage::aud
 }
 
 fn one(place: Place, expect: &Expect) -> Verified {
-    let Place { name, dir } = place;
+    let Place { name, dir, whose: Whose { node, cluster, files_max } } = place;
+    let expect = &Expect { node, cluster, files_max, ..expect.clone() };
     let mut progress: Option<Progress> = None;
     let mut tell = |read: u64, total: u64| {
         let progress = progress.get_or_insert_with(|| Progress::new("verified", "KiB", total >> KIB));
@@ -128,22 +140,23 @@ fn one(place: Place, expect: &Expect) -> Verified {
 
 fn print(answer: &Answer) {
     for silent in &answer.silent {
-        output::complain(&format!("not asked for anchors: {silent}"));
+        output::complain(&escaped(&format!("not asked for anchors: {silent}")));
     }
     for log in &answer.logs {
         let name = log.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
         if let Some(report) = &log.report {
-            output::line(&format!("{name}{}", text(report)));
+            output::line(&escaped(&format!("{name}{}", text(report))));
             for notice in &report.notices {
                 let seq = notice.seq.map(|seq| format!(" (seq {seq})")).unwrap_or_default();
-                output::line(&format!("  note: {} line {}{seq}: {}", notice.file.display(), notice.line, notice.what));
+                let at = format!("{} line {}{seq}", notice.file.display(), notice.line);
+                output::line(&escaped(&format!("  note: {at}: {}", notice.what)));
             }
         }
         if let Some(failure) = &log.failure {
-            output::line(&format!("{name}BROKEN: {failure}"));
+            output::line(&escaped(&format!("{name}BROKEN: {failure}")));
         }
         if let Some(error) = &log.error {
-            output::complain(&format!("{name}{error}"));
+            output::complain(&escaped(&format!("{name}{error}")));
         }
     }
 }
@@ -153,7 +166,7 @@ fn text(report: &VerifyReport) -> String {
     let (from, to) = (time_text(report.first_time_ms), time_text(report.last_time_ms));
     let anchor = match report.anchor {
         Some(anchor) => format!("; the cluster remembers line {anchor}, and it is the same"),
-        None => String::new(),
+        None => "; not compared with what the cluster remembers".to_owned(),
     };
     let unsigned = if *unsigned > 0 { format!("; {unsigned} lines behind the last checkpoint") } else { String::new() };
     format!(
@@ -170,3 +183,24 @@ fn public_key(text: &str) -> Result<[u8; 32], String> {
 
 /// 2^10 bytes.
 const KIB: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_log_counts_more_than_one_that_is_not_there() {
+        let log = |ok, is_usage| Verified {
+            name: None,
+            dir: PathBuf::new(),
+            ok,
+            report: None,
+            failure: None,
+            error: None,
+            is_usage,
+        };
+        assert_eq!(exit(&[log(true, false), log(true, false)]), Exit::Done);
+        assert_eq!(exit(&[log(true, false), log(false, true)]), Exit::Usage);
+        assert_eq!(exit(&[log(false, true), log(false, false)]), Exit::Failed);
+    }
+}
