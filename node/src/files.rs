@@ -1,10 +1,11 @@
 //! Writing small files so that a reader sees the old content or the new one, never half of either; opening those that
 //! are their owner's alone.
 
+use consigner_keys::source::{LooseFiles, Reader, Warning};
 use rustix::fs::OFlags;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Mode of files that anybody may read.
@@ -13,8 +14,11 @@ pub const PUBLIC: u32 = 0o644;
 /// Mode of keys.
 pub const SECRET: u32 = 0o600;
 
-/// Any of these bits would let another user read or change the file.
+/// Any of these bits would let somebody else than the owner read or change the file.
 const FOREIGN_MODE_BITS: u32 = 0o077;
+
+/// Who may read, write and enter; without the bits that say what a file is.
+const MODE_BITS: u32 = 0o777;
 
 /// Why a file with a secret is not read.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +44,48 @@ pub enum PrivateFileError {
     },
 }
 
-/// Opens a file that nobody but its owner may read or change. The checks are made on the open file, so nobody can
-/// exchange it between check and use.
+/// Opens a file that nobody but this process's user may read or change, by the rule of [`Reader::foreign_bits`]. The
+/// checks are made on the open file, so nobody can exchange it between check and use.
 ///
 /// # Errors
 /// See [`PrivateFileError`].
 pub fn open_private(path: &Path) -> Result<File, PrivateFileError> {
+    open_secret(path, LooseFiles::Refuse).map(|(file, _)| file)
+}
+
+/// As [`open_private`]; what others may read is opened, too, with a warning, if `loose` says so.
+///
+/// # Errors
+/// See [`PrivateFileError`].
+pub fn open_secret(path: &Path, loose: LooseFiles) -> Result<(File, Option<Warning>), PrivateFileError> {
+    let (file, metadata) = open(path)?;
+    match (loose_mode(&metadata), loose) {
+        (None, _) => Ok((file, None)),
+        (Some(mode), LooseFiles::Warn) => Ok((file, Some(Warning::OpenToOthers { path: path.to_owned(), mode }))),
+        (Some(mode), LooseFiles::Refuse) => Err(PrivateFileError::Mode { path: path.to_owned(), mode }),
+    }
+}
+
+/// Opens a file that has permission bits for its owner only, whoever that is: so the sealer's files are read.
+///
+/// # Errors
+/// See [`PrivateFileError`].
+pub fn open_owners_alone(path: &Path) -> Result<File, PrivateFileError> {
+    let (file, metadata) = open(path)?;
+    let mode = metadata.permissions().mode() & MODE_BITS;
+    if mode & FOREIGN_MODE_BITS != 0 {
+        return Err(PrivateFileError::Mode { path: path.to_owned(), mode });
+    }
+    Ok(file)
+}
+
+/// The permission bits, if they serve somebody else than this process.
+fn loose_mode(metadata: &Metadata) -> Option<u32> {
+    let mode = metadata.permissions().mode() & MODE_BITS;
+    (Reader::this_process().foreign_bits(mode, metadata.uid(), metadata.gid()) != 0).then_some(mode)
+}
+
+fn open(path: &Path) -> Result<(File, Metadata), PrivateFileError> {
     let failed = |source| PrivateFileError::Read { path: path.to_owned(), source };
     // Without NONBLOCK, opening a pipe would wait for a writer for ever; for files it changes nothing.
     let no_wait = OFlags::NONBLOCK.bits().cast_signed();
@@ -54,11 +94,7 @@ pub fn open_private(path: &Path) -> Result<File, PrivateFileError> {
     if !metadata.is_file() {
         return Err(PrivateFileError::NotAFile(path.to_owned()));
     }
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & FOREIGN_MODE_BITS != 0 {
-        return Err(PrivateFileError::Mode { path: path.to_owned(), mode });
-    }
-    Ok(file)
+    Ok((file, metadata))
 }
 
 /// Writes beside the file, makes that durable, renames it over the file, makes the name durable.

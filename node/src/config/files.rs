@@ -4,13 +4,13 @@
 use super::error::{ConfigError, Origin, Problem};
 use super::keys;
 use super::sealer::LocalSecret;
-use super::tls::PASSWORD_FILE;
+use super::tls::{PASSWORD_FILE, PRIVATE_KEY_FILES};
 use super::vault::{VaultAccess, VaultAuth};
 use super::{Config, OwnDoor};
-use crate::files::{PrivateFileError, open_private};
+use crate::files::{PrivateFileError, open_owners_alone, open_secret};
 use crate::report::one_line;
 use consigner_gate::oauth::KeySet;
-use consigner_keys::source::Passwords;
+use consigner_keys::source::{LooseFiles, Passwords};
 use std::fs::File;
 use std::path::Path;
 
@@ -19,8 +19,14 @@ use std::path::Path;
 enum Kind {
     /// It can be read.
     Readable,
-    /// It can be read, by its owner only.
+    /// It can be read, and by nobody else.
     Secret,
+    /// The same, or with a remark if the configuration allows it.
+    SourceSecret(LooseFiles),
+    /// The same, by the sealer's own rule: whoever its owner is, the others have no bit.
+    SealerSecret,
+    /// It can be read; if others can, there is a remark: what renews certificates often writes keys with mode 0640.
+    PrivateKey,
     /// It is a directory that can be listed.
     Directory,
 }
@@ -29,8 +35,8 @@ type Named<'c> = (String, &'c Path, Kind);
 
 impl Config {
     /// Whether every file that the node will read exists and can be opened, and is private if it is a secret, and whether
-    /// the TLS files hold what they should. Returns remarks about sources that are not there: keys that the cluster holds
-    /// sign without them.
+    /// the TLS files hold what they should. Returns remarks: about sources that are not there (keys that the cluster holds
+    /// sign without them), and about files that are used although others can read them.
     ///
     /// # Errors
     /// One problem per file, by key.
@@ -43,10 +49,10 @@ impl Config {
             let Some(complaint) = complaint(file, kind) else { continue };
             let origin = Origin::File { file: config_file.to_owned(), line: 0 };
             let problem = Problem { origin, key, what: complaint.what };
-            if needed || !complaint.absent {
-                problems.push(problem);
-            } else {
-                remarks.push(problem.to_string());
+            match complaint.weight {
+                Weight::Wrong => problems.push(problem),
+                Weight::Absent if needed => problems.push(problem),
+                Weight::Absent | Weight::Remark => remarks.push(problem.to_string()),
             }
         }
         if problems.is_empty() {
@@ -71,7 +77,9 @@ impl Config {
             Some(KeySet::Url { ca, .. }) => named.extend(ca.as_ref().map(|file| readable("oauth.ca", file))),
             None => {}
         }
-        named.extend(self.keys.import.raw_keys_file.as_deref().map(|file| readable("keys.import.raw-keys-file", file)));
+        let import = &self.keys.import;
+        let raw_keys = |file| ("keys.import.raw-keys-file".to_owned(), file, Kind::SourceSecret(import.loose));
+        named.extend(import.raw_keys_file.as_deref().map(raw_keys));
         if !built_in {
             named.push(readable("network", network));
         }
@@ -92,13 +100,13 @@ impl Config {
         let mut named = Vec::new();
         if let Some(local) = &self.keys.sealer.local {
             named.push(match &local.secret {
-                LocalSecret::KeyFile(file) => secret("keys.sealer.local.key-file", file),
-                LocalSecret::PassphraseFile(file) => secret("keys.sealer.local.passphrase-file", file),
+                LocalSecret::KeyFile(file) => sealer("keys.sealer.local.key-file", file),
+                LocalSecret::PassphraseFile(file) => sealer("keys.sealer.local.passphrase-file", file),
             });
             let previous = local.previous_key_files.iter();
-            named.extend(previous.map(|file| secret("keys.sealer.local.previous-key-files", file)));
+            named.extend(previous.map(|file| sealer("keys.sealer.local.previous-key-files", file)));
             let previous = local.previous_passphrase_files.iter();
-            named.extend(previous.map(|file| secret("keys.sealer.local.previous-passphrase-files", file)));
+            named.extend(previous.map(|file| sealer("keys.sealer.local.previous-passphrase-files", file)));
         }
         if let Some(transit) = &self.keys.sealer.vault_transit {
             named.extend(vault("keys.sealer.vault-transit", &transit.access));
@@ -118,7 +126,10 @@ impl Config {
                 Passwords::Directory(path) => {
                     named.push(directory("keys.source.keystores-passwords-path", path));
                 }
-                Passwords::File(file) => named.push(secret("keys.source.keystores-password-file", file)),
+                Passwords::File(file) => {
+                    let kind = Kind::SourceSecret(source.loose_files());
+                    named.push(("keys.source.keystores-password-file".to_owned(), file, kind));
+                }
             }
         }
         if let Some(kv) = &source.vault_kv {
@@ -134,7 +145,11 @@ fn readable<'c>(key: &str, file: &'c Path) -> Named<'c> {
 
 fn tls<'c>(section: &str, files: Vec<(&'static str, &'c Path)>) -> Vec<Named<'c>> {
     let named = |(word, file)| {
-        let kind = if word == PASSWORD_FILE { Kind::Secret } else { Kind::Readable };
+        let kind = match word {
+            PASSWORD_FILE => Kind::Secret,
+            key if PRIVATE_KEY_FILES.contains(&key) => Kind::PrivateKey,
+            _public => Kind::Readable,
+        };
         (format!("{section}.tls.{word}"), file, kind)
     };
     files.into_iter().map(named).collect()
@@ -142,6 +157,10 @@ fn tls<'c>(section: &str, files: Vec<(&'static str, &'c Path)>) -> Vec<Named<'c>
 
 fn secret<'c>(key: &str, file: &'c Path) -> Named<'c> {
     (key.to_owned(), file, Kind::Secret)
+}
+
+fn sealer<'c>(key: &str, file: &'c Path) -> Named<'c> {
+    (key.to_owned(), file, Kind::SealerSecret)
 }
 
 fn vault<'c>(section: &str, access: &'c VaultAccess) -> Vec<Named<'c>> {
@@ -163,23 +182,58 @@ fn vault<'c>(section: &str, access: &'c VaultAccess) -> Vec<Named<'c>> {
     named
 }
 
+/// How much a complaint matters.
+enum Weight {
+    /// The file is not there, or cannot be opened.
+    Absent,
+    /// It must not be used.
+    Wrong,
+    /// It is used all the same.
+    Remark,
+}
+
 /// What is wrong with a file.
 struct Complaint {
-    /// It is not there, or cannot be opened.
-    absent: bool,
+    weight: Weight,
     what: String,
 }
 
+impl Complaint {
+    fn absent(what: String) -> Self {
+        Self { weight: Weight::Absent, what }
+    }
+}
+
+impl From<PrivateFileError> for Complaint {
+    fn from(error: PrivateFileError) -> Self {
+        let weight = match &error {
+            PrivateFileError::Read { .. } => Weight::Absent,
+            PrivateFileError::NotAFile(_) | PrivateFileError::Mode { .. } => Weight::Wrong,
+        };
+        Self { weight, what: one_line(&error) }
+    }
+}
+
 fn complaint(path: &Path, kind: Kind) -> Option<Complaint> {
-    let absent = |what: String| Some(Complaint { absent: true, what });
-    if matches!(kind, Kind::Directory) {
-        let error = std::fs::read_dir(path).err()?;
-        return absent(format!("{} cannot be listed: {error}", path.display()));
+    match kind {
+        Kind::Readable => {
+            let error = File::open(path).err()?;
+            Some(Complaint::absent(format!("{} cannot be read: {error}", path.display())))
+        }
+        Kind::Directory => {
+            let error = std::fs::read_dir(path).err()?;
+            Some(Complaint::absent(format!("{} cannot be listed: {error}", path.display())))
+        }
+        Kind::SealerSecret => open_owners_alone(path).err().map(Complaint::from),
+        Kind::Secret => private(path, LooseFiles::Refuse),
+        Kind::SourceSecret(loose) => private(path, loose),
+        Kind::PrivateKey => private(path, LooseFiles::Warn),
     }
-    if matches!(kind, Kind::Secret) {
-        let error = open_private(path).err()?;
-        return Some(Complaint { absent: matches!(error, PrivateFileError::Read { .. }), what: one_line(&error) });
+}
+
+fn private(path: &Path, loose: LooseFiles) -> Option<Complaint> {
+    match open_secret(path, loose) {
+        Ok((_file, warning)) => warning.map(|warning| Complaint { weight: Weight::Remark, what: warning.to_string() }),
+        Err(error) => Some(error.into()),
     }
-    let error = File::open(path).err()?;
-    absent(format!("{} cannot be read: {error}", path.display()))
 }

@@ -226,6 +226,57 @@ fn a_program_without_vault_says_so() {
     assert!(error.0[0].what.contains("built without `vault`"), "{error}");
 }
 
+/// The files that the smallest configuration names.
+fn certificates(dir: &Path) {
+    let certificates = CertificateDir::new(dir.join("certs"));
+    certificates.ensure(["node1"].into_iter()).unwrap();
+    for (from, names) in [
+        (certificates.cert("node1"), &["a.pem", "p.pem"][..]),
+        (certificates.key("node1"), &["a-key.pem", "p-key.pem"]),
+        (certificates.cert("ca"), &["ca.pem"]),
+    ] {
+        for name in names {
+            std::fs::copy(&from, dir.join(name)).unwrap();
+        }
+    }
+}
+
+fn mode(dir: &Path, name: &str, bits: u32) {
+    std::fs::set_permissions(dir.join(name), std::fs::Permissions::from_mode(bits)).unwrap();
+}
+
+#[test]
+fn what_all_keys_hang_on_is_refused_or_remarked_and_private_keys_are_remarked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("consigner.yaml");
+    certificates(dir.path());
+    std::fs::create_dir(dir.path().join("stores")).unwrap();
+    for (name, content, bits) in [("k", "x", 0o600), ("raw", "", 0o644), ("password", "x", 0o640)] {
+        std::fs::write(dir.path().join(name), content).unwrap();
+        mode(dir.path(), name, bits);
+    }
+    mode(dir.path(), "p-key.pem", 0o640);
+    let check = |allowed: bool| {
+        let source =
+            format!("keystores-path: stores, keystores-password-file: password, allow-loose-permissions: {allowed}");
+        let sections = format!(
+            "keys: {{sealer: {{local: {{key-file: k}}}}, source: {{{source}}}, import: {{raw-keys-file: raw}}}}"
+        );
+        std::fs::write(&file, text(&sections)).unwrap();
+        load(&file, [], &[]).unwrap().config.check_files(&file)
+    };
+    let error = check(false).unwrap_err();
+    let keys: Vec<&str> = error.0.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["keys.import.raw-keys-file", "keys.source.keystores-password-file"], "{error}");
+    assert!(error.0.iter().all(|problem| problem.what.contains("chmod 600")), "{error}");
+    let remarks = check(true).unwrap();
+    let said = [("peer.tls.key", "mode 640"), ("raw-keys-file", "mode 644"), ("keystores-password-file", "mode 640")];
+    for ((key, bits), remark) in said.iter().zip(&remarks) {
+        assert!(remark.contains(key) && remark.contains(bits), "{remarks:?}");
+    }
+    assert_eq!(remarks.len(), said.len(), "{remarks:?}");
+}
+
 #[test]
 fn a_secret_that_others_may_read_is_refused_with_the_cure() {
     let dir = tempfile::tempdir().unwrap();
@@ -235,20 +286,8 @@ fn a_secret_that_others_may_read_is_refused_with_the_cure() {
     for name in ["k", "old", "t"] {
         std::fs::write(dir.path().join(name), "x").unwrap();
     }
-    let certificates = CertificateDir::new(dir.path().join("certs"));
-    certificates.ensure(["node1"].into_iter()).unwrap();
-    for (from, names) in [
-        (certificates.cert("node1"), &["a.pem", "p.pem"][..]),
-        (certificates.key("node1"), &["a-key.pem", "p-key.pem"]),
-        (certificates.cert("ca"), &["ca.pem"]),
-    ] {
-        for name in names {
-            std::fs::copy(&from, dir.path().join(name)).unwrap();
-        }
-    }
-    let mode = |name: &str, mode| {
-        std::fs::set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
-    };
+    certificates(dir.path());
+    let mode = |name: &str, bits| mode(dir.path(), name, bits);
     mode("k", 0o600);
     mode("old", 0o640);
     mode("t", 0o604);

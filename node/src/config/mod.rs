@@ -43,6 +43,7 @@ pub use tls::{PeerTlsConfig, TlsConfig};
 use consigner_gate::HostAllowlist;
 use consigner_gate::door::{Balancers, IpAllowlist};
 use consigner_gate::oauth::OAuth;
+use consigner_keys::source::LooseFiles;
 use consigner_raft::Timing;
 use consigner_rules::primitives::{ClusterId, Root};
 use std::net::SocketAddr;
@@ -198,6 +199,8 @@ pub struct ImportConfig {
     pub interop_count: u64,
     /// Hexadecimal secrets, one per line.
     pub raw_keys_file: Option<PathBuf>,
+    /// What becomes of that file if others can read it.
+    pub loose: LooseFiles,
 }
 
 /// See `log.*`.

@@ -159,8 +159,9 @@ impl Resolver<'_> {
         let (sealer, source, decrypt) = (self.sealer(), self.source(), self.decrypt());
         let interop_count = self.number("keys.import.interop-count", 0);
         let raw_keys_file = self.path("keys.import.raw-keys-file");
-        let import = ImportConfig { interop_count: interop_count?, raw_keys_file };
-        Some(KeysConfig { sealer: sealer?, source: source?, decrypt: decrypt?, import })
+        let (source, interop_count) = (source?, interop_count?);
+        let import = ImportConfig { interop_count, raw_keys_file, loose: source.loose_files() };
+        Some(KeysConfig { sealer: sealer?, source, decrypt: decrypt?, import })
     }
 
     fn log(&mut self) -> Option<LogConfig> {

@@ -4,7 +4,7 @@ use super::resolve::Resolver;
 use super::sealer::AwsAccess;
 use super::values;
 use super::vault::VaultAccess;
-use consigner_keys::source::Passwords;
+use consigner_keys::source::{LooseFiles, Passwords};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +24,14 @@ pub struct SourceConfig {
     pub poll_interval: Duration,
     /// Whether files with keys that other users may read are taken all the same.
     pub allow_loose_permissions: bool,
+}
+
+impl SourceConfig {
+    /// What becomes of files with keys that other users may read.
+    #[must_use]
+    pub const fn loose_files(&self) -> LooseFiles {
+        if self.allow_loose_permissions { LooseFiles::Warn } else { LooseFiles::Refuse }
+    }
 }
 
 /// See `keys.source.keystores-*`.

@@ -12,8 +12,11 @@ use consigner_gate::tls::{
 use consigner_gate::{ClientTls, ServerTls};
 use std::path::{Path, PathBuf};
 
-/// The one file of a section that is secret by itself; private keys are their owner's business.
+/// The one file of a section that must be its owner's alone.
 pub(super) const PASSWORD_FILE: &str = "pkcs12-password-file";
+
+/// Files with a private key: a start says so if others can read them.
+pub(super) const PRIVATE_KEY_FILES: [&str; 2] = ["key", "pkcs12"];
 
 /// TLS of a listener for clients and operators.
 #[derive(Debug, Clone, PartialEq)]

@@ -22,6 +22,7 @@ use crate::config::{self, NetworkConfig};
 use crate::serve::import::{ImportError, raw_secrets};
 use crate::serve::network::{self, ChainError};
 use consigner_keys::LocalSealer;
+use consigner_keys::source::LooseFiles;
 use consigner_rules::primitives::Root;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
@@ -210,7 +211,7 @@ fn check(options: &DevOptions, plan: &Plan) -> Result<(), DevError> {
     let (name_or_file, genesis_validators_root) = (plan.network.clone(), plan.genesis_validators_root);
     network::load(&NetworkConfig::new(name_or_file, genesis_validators_root))?;
     if let Some(file) = &options.raw_keys {
-        raw_secrets(file)?;
+        raw_secrets(file, LooseFiles::Warn)?;
     }
     Ok(())
 }

@@ -5,7 +5,9 @@
 //! Every node knows which keys are wanted; the leader imports what is missing, the others wait until they see them.
 
 use crate::config::ImportConfig;
+use crate::files::{PrivateFileError, open_secret};
 use consigner_keys::development::interop_secret;
+use consigner_keys::source::LooseFiles;
 use consigner_keys::{Custody, CustodyError, DataKeyStatus, SecretKey};
 use consigner_raft::{Cluster, Leadership, ProposeError};
 use consigner_rules::command::{DataKey, Rejection};
@@ -13,6 +15,7 @@ use consigner_rules::primitives::PublicKey;
 use consigner_rules::state::Validator;
 use consigner_rules::{Command, Outcome};
 use sha2::{Digest as _, Sha256};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +47,9 @@ pub enum ImportError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The file of secrets cannot be opened, or is not its owner's alone.
+    #[error(transparent)]
+    Private(#[from] PrivateFileError),
     /// A line is no secret key. Never holds the line.
     #[error("{}:{line}", path.display())]
     Secret {
@@ -90,7 +96,7 @@ impl Importer {
     /// # Errors
     /// See [`ImportError`]; a cluster that is not available is waited for.
     pub async fn run(self) -> Result<(), ImportError> {
-        if self.config == ImportConfig::default() {
+        if self.config.interop_count == 0 && self.config.raw_keys_file.is_none() {
             return Ok(());
         }
         let config = self.config.clone();
@@ -214,7 +220,7 @@ impl From<ImportError> for Interruption {
 fn wanted(config: &ImportConfig) -> Result<Wanted, ImportError> {
     let mut secrets: Vec<SecretKey> = (0..config.interop_count).map(interop_secret).collect();
     if let Some(path) = &config.raw_keys_file {
-        secrets.extend(raw_secrets(path)?);
+        secrets.extend(raw_secrets(path, config.loose)?);
     }
     Ok(Wanted { keys: secrets.into_iter().map(|secret| (secret.public_key(), secret)).collect() })
 }
@@ -222,9 +228,10 @@ fn wanted(config: &ImportConfig) -> Result<Wanted, ImportError> {
 /// The secrets of a file: hexadecimal, one per line; empty lines and lines that begin with `#` are passed over.
 ///
 /// # Errors
-/// [`ImportError::File`], or [`ImportError::Secret`] with the line's number.
-pub fn raw_secrets(path: &Path) -> Result<Vec<SecretKey>, ImportError> {
-    let text = read(path)?;
+/// [`ImportError::Private`] (also if others can read it, unless `loose` lets that pass), [`ImportError::File`], or
+/// [`ImportError::Secret`] with the line's number.
+pub fn raw_secrets(path: &Path, loose: LooseFiles) -> Result<Vec<SecretKey>, ImportError> {
+    let text = read(path, loose)?;
     let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|(position, line)| {
@@ -234,10 +241,15 @@ pub fn raw_secrets(path: &Path) -> Result<Vec<SecretKey>, ImportError> {
         .collect()
 }
 
-/// The text is erased when dropped.
-fn read(path: &Path) -> Result<Zeroizing<String>, ImportError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ImportError::File { path: path.to_owned(), source })?;
-    Ok(Zeroizing::new(text))
+/// The text is erased when dropped. That a loose file is used was said when the configuration was checked.
+fn read(path: &Path, loose: LooseFiles) -> Result<Zeroizing<String>, ImportError> {
+    let failed = |source| ImportError::File { path: path.to_owned(), source };
+    let (mut file, _said) = open_secret(path, loose)?;
+    let length = file.metadata().map_err(failed)?.len();
+    // Reserved at once: a growing text would leave copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(length).unwrap_or(0) + 1));
+    file.read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
 }
 
 /// Names what was imported without telling it: a hash of the count and of the file.
@@ -246,7 +258,7 @@ fn fingerprint(config: &ImportConfig) -> Result<String, ImportError> {
     hash.update(b"consigner import 1");
     hash.update(config.interop_count.to_le_bytes());
     if let Some(path) = &config.raw_keys_file {
-        hash.update(read(path)?.as_bytes());
+        hash.update(read(path, config.loose)?.as_bytes());
     }
     Ok(hex::encode(hash.finalize()))
 }

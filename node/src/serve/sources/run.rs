@@ -153,7 +153,7 @@ impl Sources {
 
     /// What becomes of files that other users can read.
     const fn loose_files(&self) -> LooseFiles {
-        if self.config.allow_loose_permissions { LooseFiles::Warn } else { LooseFiles::Refuse }
+        self.config.loose_files()
     }
 
     fn was_deleted(&self, public_key: &PublicKey) -> bool {
