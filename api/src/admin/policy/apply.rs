@@ -2,11 +2,12 @@
 //!
 //! In: `{"policy": "yaml", "dry_run": bool, "replaces": version or absent}`. Out: `{"version", "changes", "warnings"}`,
 //! once no node acts under the older policy any more. 400 names line and column; 409 when another change came first, or
-//! when the caller could not change the policy again as it calls now: same proofs, address, host. Repeating a call is
+//! when the caller could not change the policy again as it calls now (same proofs, address, host), or soon nobody could. Repeating a call is
 //! harmless; one that changes nothing waits all the same.
 
-use super::{BODY, settle, understood};
-use crate::admission::{Admin, Bounds, Caller, check_host, read_body};
+use super::writers::{Way, way};
+use super::{BODY, refused, settle, understood};
+use crate::admission::{Admin, Bounds, Caller, check_host, now_ms, read_body};
 use crate::app::{App, ClientPolicy, Shared};
 use crate::audit::{self, Actor};
 use crate::error::{ApiError, with_causes};
@@ -61,7 +62,9 @@ pub(crate) async fn post(
     let body = read_body(Request::new(body), BODY, None).await?;
     let (asked, policy) = compute(move || read(&body)).await??;
     shared.app.cluster.barrier(BARRIER_DEADLINE).await?;
-    let decided = decide(&shared, &admin.caller, &parts, policy, asked.replaces)?;
+    let decided = decide(&shared, &admin.caller, &parts, policy, asked.replaces);
+    let decided =
+        decided.inspect_err(|error| refused(&shared.app, &admin.actor, audit::Operation::PolicyApply, error))?;
     if asked.dry_run {
         return Ok(Json(decided.applied).into_response());
     }
@@ -98,6 +101,13 @@ fn decide(
         }
         lets_in_again(shared, state, caller, parts, &policy)
             .map_err(|why| ApiError::Conflict(format!("this policy would lock you out: {why}")))?;
+        if way(&policy, state.tokens().map(AsRef::as_ref), now_ms()) < Way::Lasting {
+            return Err(ApiError::Conflict(
+                "this policy would lock everybody out: nobody but a token that expires could change it again; give \
+                 admin.policy-write to a client"
+                    .to_owned(),
+            ));
+        }
         let changes = diff(state.policy().map(AsRef::as_ref), &policy);
         let applied = Applied { version, changes, warnings: warnings(&shared.app, state, &policy) };
         Ok(Decided { policy: Box::new(policy), replaces: version, applied })
@@ -129,6 +139,14 @@ fn warnings(app: &App, state: &Agreed, policy: &Policy) -> Vec<String> {
     for token in state.tokens() {
         for role in token.roles.iter().filter(|role| !policy.roles.contains_key(*role)) {
             warnings.push(format!("token {} has role {role}, which this policy does not have", token.name));
+        }
+        let held = state.policy();
+        let is_added = |role: &&String| {
+            policy.roles.contains_key(*role) && held.is_some_and(|held| !held.roles.contains_key(*role))
+        };
+        for role in token.roles.iter().filter(is_added) {
+            warnings
+                .push(format!("token {} has role {role} already, and gets what this policy adds as it", token.name));
         }
     }
     if policy.future_slots.is_some() && app.network.genesis_time().is_none() {

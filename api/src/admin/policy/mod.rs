@@ -8,6 +8,7 @@ pub(crate) mod apply;
 pub(crate) mod check;
 mod show;
 pub(crate) mod tokens;
+mod writers;
 
 pub(crate) use apply::post as apply;
 pub(crate) use check::post as check;
@@ -15,6 +16,8 @@ pub(crate) use show::get as show;
 pub(crate) use tokens::{create as tokens_create, list as tokens_list, revoke as tokens_revoke};
 
 use crate::admission::BodyRules;
+use crate::app::App;
+use crate::audit::{self, Actor, Flood};
 use crate::error::ApiError;
 use crate::keymanager::note_unreached;
 use consigner_raft::Cluster;
@@ -31,6 +34,12 @@ const POLICY_SETTLE: Duration = Duration::from_secs(30);
 /// Parses a body of these endpoints; none holds a secret, so the error may quote it.
 pub(crate) fn understood<T: DeserializeOwned>(body: &[u8], shape: &str) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|why| ApiError::BadRequest(format!("the body is not {shape}: {why}")))
+}
+
+/// Tells the audit of a change that would have given somebody too much, or locked somebody out.
+fn refused(app: &App, actor: &Actor, operation: audit::Operation, error: &ApiError) {
+    let (ApiError::Forbidden(why) | ApiError::Conflict(why)) = error else { return };
+    app.audit.record_within(Flood::Denied, &audit::Event::new(actor, operation, audit::Outcome::Refused, why));
 }
 
 /// Waits until no node acts under an older policy any more.

@@ -5,7 +5,8 @@
 //! Deliberately absent:
 //! changing a token; it is revoked, and another one made.
 
-use super::{POLICY_SETTLE, settle, understood};
+use super::writers::{Way, way};
+use super::{POLICY_SETTLE, refused, settle, understood};
 use crate::admission::{
     Admin, BodyRules, Caller, TOKEN_ID_BYTES, TOKEN_PREFIX, TOKEN_SECRET_BYTES, now_ms, read_body, token_hash,
 };
@@ -74,7 +75,9 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     let asked = read_create(&read_body(request, BODY, None).await?)?;
     shared.app.cluster.barrier(BARRIER_DEADLINE).await?;
-    let version = shared.app.cluster.read(|state| may_give(&shared, state, &admin.caller, &asked.roles))?;
+    let version = shared.app.cluster.read(|state| may_give(&shared, state, &admin.caller, &asked.roles));
+    let version =
+        version.inspect_err(|error| refused(&shared.app, &admin.actor, audit::Operation::TokenCreate, error))?;
     let (record, text) = made(asked)?;
     let (id, expires_ms) = (hex::encode(record.id), record.expires_ms);
     to_its_end(async move { add(&shared.app, &admin.actor, record, version).await }).await?;
@@ -204,6 +207,8 @@ pub(crate) async fn revoke(
 ) -> Result<Json<Value>, ApiError> {
     let id = read_revoke(&read_body(request, BODY, None).await?)?;
     admin.still(&shared).await?;
+    let may_go = shared.app.cluster.read(|state| may_go(state, &id));
+    may_go.inspect_err(|error| refused(&shared.app, &admin.actor, audit::Operation::TokenRevoke, error))?;
     let revoked = to_its_end(async move { revoke_token(&shared.app, &admin.actor, id).await });
     let (was_held, version) = revoked.await?;
     let status = if was_held { "revoked" } else { "not_found" };
@@ -215,6 +220,23 @@ pub(crate) fn read_revoke(body: &[u8]) -> Result<[u8; TOKEN_ID_BYTES], ApiError>
     let digits = id.strip_prefix(TOKEN_PREFIX).unwrap_or(&id);
     consigner_rules::primitives::decode_fixed(digits)
         .map_err(|why| ApiError::BadRequest(format!("id: not the id of a token, 16 hexadecimal digits: {why}")))
+}
+
+/// Whether somebody could change the policy without this token, and not only for a while if the token was no such way.
+fn may_go(state: &Agreed, id: &[u8; TOKEN_ID_BYTES]) -> Result<(), ApiError> {
+    let (Some(policy), Some(_held)) = (state.policy(), state.token(id)) else { return Ok(()) };
+    let tokens = || state.tokens().map(AsRef::as_ref);
+    let now = now_ms();
+    let (before, after): (Way, Way) =
+        (way(policy, tokens(), now), way(policy, tokens().filter(|token: &&TokenRecord| token.id != *id), now));
+    if after < before {
+        return Err(ApiError::Conflict(
+            "this token is the last one, or the last that does not expire, with which the policy can be changed: give \
+             admin.policy-write to a client of the policy first"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the token was held before the call, and the version of the policy since. A second call waits, too.
