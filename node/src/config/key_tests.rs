@@ -260,7 +260,7 @@ fn what_all_keys_hang_on_is_refused_or_remarked_and_private_keys_are_remarked() 
         let source =
             format!("keystores-path: stores, keystores-password-file: password, allow-loose-permissions: {allowed}");
         let sections = format!(
-            "keys: {{sealer: {{local: {{key-file: k}}}}, source: {{{source}}}, import: {{raw-keys-file: raw}}}}"
+            "keys: {{sealer: {{local: {{key-file: k}}}}, source: {{{source}}}, import: {{raw-keys-file: raw}}}}\n"
         );
         std::fs::write(&file, text(&sections)).unwrap();
         load(&file, [], &[]).unwrap().config.check_files(&file)
