@@ -170,7 +170,9 @@ async fn the_table_of_doors_and_callers_under_a_policy() {
         row(api, "forged", show().by("stranger").bearer(&forged), 401, "access token"),
         row(api, "Basic", sign(0, &vote).by("client").header(AUTHORIZATION, &basic("", &signs)), 401, "token door"),
         // The key manager's own listeners.
-        row(keymanager_by_token, "the token file", bare(get(KEYSTORES)).bearer(TOKEN), 200, "data"),
+        row(keymanager_by_token, "the token file", bare(get(KEYSTORES)).bearer(TOKEN), 401, "policy token create"),
+        row(keymanager_by_token, "the token file and a right", get(KEYSTORES).by("admin").bearer(TOKEN), 200, "data"),
+        row(keymanager_by_token, "the token file, no right", get(KEYSTORES).by("client").bearer(TOKEN), 403, "to vc"),
         row(keymanager_by_token, "the token file, not it", bare(get(KEYSTORES)).bearer("x"), 401, "not the token"),
         row(keymanager_by_token, "nothing", bare(get(KEYSTORES)), 401, "bearer token is required"),
         row(keymanager_by_token, "a JWT", bare(get(KEYSTORES)).bearer(&jwt), 200, "data"),
@@ -202,6 +204,7 @@ async fn the_table_of_doors_and_callers_under_a_policy() {
         row(tokens, "Basic", bare(sign(0, &vote)).header(AUTHORIZATION, &basic("vc", &signs)), 200, "0x"),
         row(tokens, "Basic, no token", bare(sign(0, &vote)).header(AUTHORIZATION, &basic("vc", "secret")), 401, "cst_"),
         row(tokens, "another key", bare(sign(1, &vote)).bearer(&signs), 403, "token:vc-token"),
+        row(tokens, "a certificate", sign(0, &vote).by("client"), 200, "0x"),
         row(tokens, "nothing", bare(sign(0, &vote)), 401, "is required"),
         row(tokens, "a JWT", bare(sign(0, &vote)).bearer(&jwt), 401, "tokens of the cluster only"),
         row(tokens, "revoked", bare(sign(0, &vote)).bearer(&revoked), 401, "revoked"),
@@ -295,13 +298,24 @@ async fn this_nodes_own_lists_only_take_away() {
     node.applied(&the_policy()).await;
     let vote = attestation(EPOCH, EPOCH + 1, 1);
     let status = || get("/admin/v1/cluster/status");
-    let named = router(node.app_with(|app| {
+    let named = node.app_with(|app| {
         app.clients = consigner_api::ClientPolicy::Named(vec!["other".to_owned()]);
-    }));
+    });
+    let (_, signs) = node.token("vc-token", &["validator"]).await;
+    let named_tokens = token_router(named.clone(), TokenDoor { hosts: hosts() }, Arc::new(|| Ok(())));
+    let named = router(named);
     let row = |door, who, ask, status, says| Row { door, who, ask, status, says };
     check(vec![
         row(&named, "not named here", sign(0, &vote).by("client"), 403, "api.clients of this node"),
         row(&named, "named, not in the policy", sign(0, &vote).by("other"), 403, "the policy knows no client"),
+        row(
+            &named_tokens,
+            "not named here, with a token",
+            sign(0, &vote).by("client").bearer(&signs),
+            403,
+            "api.clients",
+        ),
+        row(&named_tokens, "a token alone", sign(0, &vote).without_certificate().bearer(&signs), 200, "0x"),
         row(&named, "operators are not clients", status().by("admin"), 200, "nodes"),
     ])
     .await;

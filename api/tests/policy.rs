@@ -263,35 +263,128 @@ async fn who_may_make_tokens_cannot_make_itself_an_operator() {
     let node = node().await;
     let yaml = policy(
         "  validator: {keys: all, operations: [duties]}\n  tokens: {operations: [admin.tokens]}\n",
-        "  - {name: clerk, certificate: {common-name: clerk}, roles: [tokens]}\n",
+        "  - {name: clerk, certificate: {common-name: client}, roles: [tokens]}\n",
     );
     node.applied(&yaml).await;
-    let make = |role: &str| post(TOKENS, json!({"name": "t", "roles": [role]}).to_string()).by("clerk");
-    for role in ["validator", "tokens"] {
-        assert_eq!(make(role).of(&node).await.status, 200, "{role}");
+    let make = |role: &str| post(TOKENS, json!({"name": "t", "roles": [role]}).to_string()).by("client");
+    assert_eq!(make("tokens").of(&node).await.status, 200);
+    for role in ["validator", "operator"] {
+        let refused = make(role).of(&node).await;
+        assert_eq!(refused.status, 403, "{role}: {}", refused.body);
+        assert!(refused.error().contains("which its maker has not"), "{role}: {}", refused.body);
     }
-    let refused = make("operator").of(&node).await;
+    // With some keys of its own it can give those, and not all.
+    let own = format!("  own: {{keys: [\"{}\"], operations: [duties]}}\n", interop_secret(0).public_key());
+    let yaml = yaml.replacen("roles:\n", &format!("roles:\n{own}"), 1).replace("[tokens]}", "[tokens, own]}");
+    node.applied(&yaml).await;
+    assert_eq!(make("own").of(&node).await.status, 200);
+    let refused = make("validator").of(&node).await;
     assert_eq!(refused.status, 403, "{}", refused.body);
-    assert!(refused.error().contains("which its maker has not"), "{}", refused.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_to_change_that_ends_while_a_body_comes_gives_nothing_back() {
+    let node = node().await;
+    node.applied(&duties()).await;
+    let apply =
+        json!({"policy": policy("", "  - {name: back, certificate: {common-name: stranger}, roles: [operator]}\n")});
+    let token = json!({"name": "back", "roles": ["operator"]});
+    let history =
+        json!({"metadata": {"interchange_format_version": "5", "genesis_validators_root": mainnet().1}, "data": []});
+    for (path, body) in [(APPLY, apply), (TOKENS, token), ("/admin/v1/history/import", history)] {
+        let (id, right) = node.token("mallory", &["operator"]).await;
+        let answer = on_its_way(&node, path, "stranger", body, &right, async {
+            assert_eq!(node.revoke(&id).await["status"], "revoked");
+        })
+        .await;
+        assert_eq!(answer.status, 403, "{path}: {}", answer.body);
+        assert!(answer.error().contains("was revoked"), "{path}: {}", answer.body);
+    }
+    let data_keys = || get("/admin/v1/keys/data-keys").by("admin");
+    let before = data_keys().of(&node).await.body;
+    let (id, right) = node.token("mallory", &["operator"]).await;
+    let body = json!({"sealer": "local"});
+    let answer = on_its_way(&node, "/admin/v1/keys/data-keys", "stranger", body, &right, async {
+        node.revoke(&id).await;
+    })
+    .await;
+    assert_eq!(answer.status, 403, "{}", answer.body);
+    assert_eq!(data_keys().of(&node).await.body, before, "nothing was made");
+    let held = shown(&node).await;
+    assert!(!held["policy"].as_str().unwrap().contains("stranger"), "{held}");
+    assert_eq!(get(TOKENS).by("admin").of(&node).await.json()["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_away_while_a_request_comes_counts() {
+    let node = node().await;
+    node.applied(&duties()).await;
+    let narrow = duties().replacen("roles:\n", "addresses: {sign: [10.0.0.0/8]}\nroles:\n", 1);
+    let path = sign_path(&interop_secret(0).public_key());
+    for body in [attestation(EPOCH, EPOCH + 1, 1), randao(EPOCH)] {
+        node.applied(&duties()).await;
+        let (_, token) = node.token("t", &["validator"]).await;
+        let answer = on_its_way(&node, &path, "client", body.clone(), &token, async {
+            node.applied(&narrow).await;
+        })
+        .await;
+        assert_eq!(answer.status, 403, "{}", answer.body);
+        assert!(answer.error().contains("from the address 127.0.0.1"), "{}", answer.body);
+        let inside = post(&path, body.to_string()).by("client").from("10.1.2.3").of(&node).await;
+        assert_eq!(inside.status, 200, "{}", inside.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_way_to_change_the_policy_stays() {
+    let node = node().await;
+    node.applied(&duties()).await;
+    let (id, token) = node.token("last", &["operator"]).await;
+    let short = json!({"name": "short", "roles": ["operator"], "expires_in_s": 3600});
+    let short = admin(&node, TOKENS, &short).await.json()["token"].as_str().unwrap().to_owned();
+    let without = json!({"policy": duties().replace(OPERATOR, "")}).to_string();
+    let answer = post(APPLY, without.clone()).by("stranger").bearer(&token).of(&node).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let revoke = |id: &str| post(&format!("{TOKENS}/revoke"), json!({"id": id}).to_string()).by("stranger");
+    let refused = revoke(&id).bearer(&token).of(&node).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert!(refused.error().contains("the policy can be changed"), "{}", refused.body);
+    // With a client it may go; and then only a token that expires is no way for a policy without one.
+    let with = json!({"policy": duties()}).to_string();
+    assert_eq!(post(APPLY, with).by("stranger").bearer(&token).of(&node).await.status, 200);
+    assert_eq!(revoke(&id).bearer(&token).of(&node).await.status, 200);
+    let refused = post(APPLY, without).by("stranger").bearer(&short).of(&node).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert!(refused.error().contains("a token that expires"), "{}", refused.body);
 }
 
 /// A body whose end waits: what was admitted before is judged again when the request is understood.
 async fn revoked_on_its_way(node: &Node, body: Value, token: &str, revoke: impl Future<Output = ()>) -> Answer {
+    on_its_way(node, &sign_path(&interop_secret(0).public_key()), "client", body, token, revoke).await
+}
+
+async fn on_its_way(
+    node: &Node,
+    path: &str,
+    by: &str,
+    body: Value,
+    token: &str,
+    meanwhile: impl Future<Output = ()>,
+) -> Answer {
     let (mut rest, gate) = mpsc::channel::<Bytes>(1);
     let (begun, is_read) = oneshot::channel();
     let text = body.to_string();
-    let (head, tail) = text.split_at(20);
+    let (head, tail) = text.split_at(10);
     let (head, tail) = (Bytes::from(head.to_owned()), Bytes::from(tail.to_owned()));
     let first = stream::once(async move {
         begun.send(()).unwrap();
         head
     });
     let pieces = first.chain(gate).map(Ok::<Bytes, Infallible>);
-    let path = sign_path(&interop_secret(0).public_key());
-    let ask = post(&path, Body::from_stream(pieces)).by("client").bearer(token).of(node);
+    let ask = post(path, Body::from_stream(pieces)).by(by).bearer(token).of(node);
     let meanwhile = async {
         is_read.await.unwrap();
-        revoke.await;
+        meanwhile.await;
         rest.send(tail).await.unwrap();
         drop(rest);
     };

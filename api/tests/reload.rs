@@ -33,7 +33,7 @@ impl Reloader for Scripted {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_is_started_once_and_tells_how_it_went() {
-    let node = Node::lonely(Network::by_name("mainnet").unwrap(), Root([0x11; 32])).await;
+    let node = Node::with_keys(Network::by_name("mainnet").unwrap(), Root([0x11; 32]), &[]).await;
     let reloader = Arc::new(Scripted::default());
     let given = reloader.clone();
     let router = router(node.app_with(|app| app.reload = Some(given)));
@@ -67,7 +67,7 @@ async fn a_reload_is_started_once_and_tells_how_it_went() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_sources_says_so() {
-    let node = Node::lonely(Network::by_name("mainnet").unwrap(), Root([0x11; 32])).await;
+    let node = Node::with_keys(Network::by_name("mainnet").unwrap(), Root([0x11; 32]), &[]).await;
     assert_eq!(get("/reload").of(&node).await.json(), json!({"status": "idle"}));
     let answer = post("/reload", "").by("admin").of(&node).await;
     assert_eq!(answer.status, 404, "{}", answer.body);
