@@ -1,6 +1,7 @@
 //! Listeners beside the API port: of the key manager API, of administrators, of clients with tokens.
 
 use super::Config;
+use super::keys::{self, KEYS, Key};
 use super::resolve::Resolver;
 use super::tls::TlsConfig;
 use super::values;
@@ -39,9 +40,30 @@ impl Resolver<'_> {
         let balancers = self.balancers(&key("balancers"));
         // Without the API's section a complaint was made already; what this one says is read all the same.
         let tls = api.map(|api| self.own_tls(section, client_auth, api));
+        if !self.is_set(&key("listen")) {
+            self.complain_of_idle(section);
+        }
         let Some(listen) = listen else { return if self.is_set(&key("listen")) { None } else { Some(None) } };
         let (host_allowlist, ip_allowlist, balancers, tls) = (host_allowlist?, ip_allowlist?, balancers?, tls??);
         Some(Some(OwnDoor { listen, host_allowlist, ip_allowlist, balancers, tls }))
+    }
+
+    /// Without its listener a list that should keep others out keeps nobody out: whoever wrote one believes otherwise.
+    fn complain_of_idle(&mut self, section: &str) {
+        for key in KEYS.iter().filter(|key| needs_listener(section, key)) {
+            if self.differs(key.path) {
+                let what = format!("set without {section}.listen: it would mean nothing, since nothing listens there");
+                self.complain(key.path, what);
+            }
+        }
+    }
+
+    /// Whether the value of a key is another than its default. One that is written down all the same says nothing new:
+    /// the example file writes down all of them.
+    pub(super) fn differs(&mut self, path: &str) -> bool {
+        let default = keys::find(path).and_then(|key| key.default);
+        let written = self.is_set(path).then(|| self.read(path, |texts| Some(texts.join(",")))).flatten();
+        written.is_some_and(|written| default != Some(written.as_str()))
     }
 
     pub(super) fn ip_allowlist(&mut self, path: &str) -> Option<IpAllowlist> {
@@ -99,6 +121,16 @@ impl Resolver<'_> {
         let word = self.word(path)?;
         Some(if word == "optional" { ClientAuth::Optional } else { ClientAuth::Required })
     }
+}
+
+/// Whether this key of the section speaks of the listener alone. `client-certificate` has a complaint of its own.
+fn needs_listener(section: &str, key: &Key) -> bool {
+    let word = key.path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'));
+    word.is_some_and(|word| match word {
+        "host-allowlist" | "ip-allowlist" | "balancers" => true,
+        "tls.client-certificate" => false,
+        _ => word.starts_with("tls."),
+    })
 }
 
 /// Whether a second listener would find the port taken. Port 0 is a free one.

@@ -78,9 +78,10 @@ impl Resolver<'_> {
         let leeway = self.scalar("oauth.leeway", values::duration);
         let refresh = self.scalar("oauth.refresh", values::duration);
         if !self.is_set("oauth.issuer") {
-            for (key, set) in [("jwks-file", file.is_some()), ("jwks-url", url.is_some())] {
-                if set {
-                    self.complain(&format!("oauth.{key}"), "set without oauth.issuer".to_owned());
+            for word in ["audience", "jwks-file", "jwks-url", "ca", "leeway", "refresh"] {
+                let key = format!("oauth.{word}");
+                if self.differs(&key) {
+                    self.complain(&key, "set without oauth.issuer: no token would count".to_owned());
                 }
             }
             return (audiences.is_some() && leeway.is_some() && refresh.is_some()).then_some(None);

@@ -142,6 +142,42 @@ fn every_mistake_names_its_key_and_the_cure() {
     }
 }
 
+/// Everything that is said about the minimal configuration with these lines: the keys.
+fn complaints(more: &str) -> Vec<String> {
+    let error = loaded(&format!("{MINIMAL}{more}\n"), &[], &[]).expect_err(more);
+    error.0.into_iter().map(|problem| problem.key).collect()
+}
+
+#[test]
+fn what_speaks_of_a_listener_that_does_not_listen_is_complained_about() {
+    const OF_ALL: &[(&str, &str)] = &[
+        ("host-allowlist: [signer.example]", "host-allowlist"),
+        ("ip-allowlist: [10.0.0.0/8]", "ip-allowlist"),
+        ("balancers: [10.0.0.5]", "balancers"),
+        ("tls: {client-ca: c}", "tls.client-ca"),
+        ("tls: {admin-ca: c}", "tls.admin-ca"),
+        ("tls: {known-clients: c}", "tls.known-clients"),
+        ("tls: {crl: [c]}", "tls.crl"),
+        ("tls: {stale-crl: warn}", "tls.stale-crl"),
+        ("tls: {min-version: \"1.2\"}", "tls.min-version"),
+        ("tls: {cipher-suites: [TLS_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]}", "tls.cipher-suites"),
+    ];
+    for section in ["keymanager", "admin", "token-door"] {
+        for (line, word) in OF_ALL {
+            assert_eq!(complaints(&format!("{section}: {{{line}}}")), [format!("{section}.{word}")], "{line}");
+        }
+        let pair = complaints(&format!("{section}: {{tls: {{cert: c, key: k}}}}"));
+        assert_eq!(pair, [format!("{section}.tls.cert"), format!("{section}.tls.key")], "one complaint each");
+        let defaults = "host-allowlist: [localhost, 127.0.0.1], ip-allowlist: \"*\", balancers: []";
+        loaded(&format!("{MINIMAL}{section}: {{{defaults}}}\n"), &[], &[]).expect("nothing that is not so anyway");
+    }
+    let by_variable = [("CONSIGNER_ADMIN_IP_ALLOWLIST", "10.0.0.1")];
+    let error = loaded(MINIMAL, &by_variable, &[]).unwrap_err().to_string();
+    assert!(error.contains("CONSIGNER_ADMIN_IP_ALLOWLIST") && error.contains("without admin.listen"), "{error}");
+    let on_the_api_port = "keymanager: {enabled: true, token-file: t, rate: {per-second: 3}}";
+    loaded(&format!("{MINIMAL}{on_the_api_port}\n"), &[], &[]).expect("these count on the API port, too");
+}
+
 fn said_about(result: Result<Config, ConfigError>, input: &str, key: &str, said: &str) {
     let error = result.expect_err(input);
     let problem = &error.0[0];
