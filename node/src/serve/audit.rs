@@ -8,6 +8,8 @@
 //! own. So the end of the chain is anchored soon after every change, and every few minutes while lines are added.
 //! Deliberately absent: which events are lines (`api`), and the chain (`storage`).
 
+mod opening;
+
 use crate::config::AuditConfig;
 use consigner_api::audit::{AuditLine, AuditSink};
 use consigner_raft::Cluster;
@@ -15,9 +17,10 @@ use consigner_rules::command::{AuditAnchor, Rejection};
 use consigner_rules::primitives::ClusterId;
 use consigner_rules::{Command, Outcome};
 use consigner_storage::audit::Lookup;
-use consigner_storage::{AuditEntry, AuditError, AuditHead, AuditLog, AuditOptions};
-use futures::future::BoxFuture;
+use consigner_storage::{AuditEntry, AuditError, AuditHead, AuditOptions, AuditStats};
+use futures::future::{self, BoxFuture};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
+use opening::{Patience, Slot};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -48,7 +51,7 @@ const ANCHORED: &str = "consigner_audit_anchored_sequence";
 
 /// The audit of this node.
 pub struct NodeAudit {
-    log: AuditLog,
+    log: Arc<Slot>,
     node: u64,
     /// A change was recorded.
     changed: Arc<Notify>,
@@ -57,10 +60,11 @@ pub struct NodeAudit {
 }
 
 impl NodeAudit {
-    /// Opens the record as configured. Blocks on the disk.
+    /// Opens the record as configured. Blocks on the disk, for a bounded time. Where the disk cannot be used the node
+    /// starts all the same: changes are refused, and it is tried again until it can.
     ///
     /// # Errors
-    /// See [`AuditLog::open`]. A broken chain is no error: it is recorded, logged and counted.
+    /// See [`Slot::open`]. A broken chain is no error: it is recorded, logged and counted.
     pub fn open(audit: &AuditConfig, node: u64, cluster_id: ClusterId) -> Result<Arc<Self>, AuditError> {
         let options = AuditOptions {
             rotate_bytes: audit.rotate_bytes,
@@ -69,7 +73,7 @@ impl NodeAudit {
             checkpoint_every: audit.checkpoint_interval,
             ..AuditOptions::new(audit.dir.clone(), node, cluster_id.0)
         };
-        let log = AuditLog::open(options)?;
+        let log = Slot::open(options, Patience::default())?;
         Ok(Arc::new(Self { log, node, changed: Arc::default(), anchored: AtomicU64::new(0) }))
     }
 
@@ -92,7 +96,7 @@ impl NodeAudit {
     /// Whether the chain could be compared with what the cluster remembers. Where it lacks a line, a new segment begins
     /// behind that line, which says so.
     async fn compare(self: Arc<Self>, cluster: &Cluster) -> bool {
-        if cluster.ready().is_err() || cluster.barrier(BARRIER).await.is_err() {
+        if self.log.log().is_err() || cluster.ready().is_err() || cluster.barrier(BARRIER).await.is_err() {
             return false;
         }
         let own = |state: &consigner_rules::State| {
@@ -118,8 +122,9 @@ impl NodeAudit {
     }
 
     fn first_missing(&self, anchors: &[AuditAnchor]) -> Result<Option<String>, AuditError> {
+        let log = self.log.log().map_err(AuditError::Failing)?;
         for AuditAnchor { sequence, hash, .. } in anchors {
-            let what = match self.log.find(*sequence)? {
+            let what = match log.find(*sequence)? {
                 Lookup::Here(found) if found == *hash => continue,
                 Lookup::Behind => continue,
                 Lookup::Here(_) => "the cluster remembers another line of this number",
@@ -131,40 +136,46 @@ impl NodeAudit {
     }
 
     async fn begin_segment(&self, after: u64, why: String) -> bool {
+        let Ok(log) = self.log.log() else { return false };
         let (answer, answered) = oneshot::channel();
         let done = Box::new(move |result: Result<u64, AuditError>| drop(answer.send(result)));
-        self.log.begin_segment(after, why, done);
+        log.begin_segment(after, why, done);
         matches!(answered.await, Ok(Ok(_)))
     }
 
-    /// Tells the cluster where the chain is, if it does not know. Whether it knows now.
+    /// Tells the cluster where the chain is, if it does not know. Whether it knows now. `deadline` bounds all of it: a
+    /// new segment waits for the disk.
     pub async fn anchor_now(self: Arc<Self>, cluster: &Cluster, deadline: Duration) -> bool {
-        let AuditHead { sequence, hash, public_key } = self.log.head();
+        timeout(deadline, self.anchor_end(cluster, deadline)).await.unwrap_or(false)
+    }
+
+    async fn anchor_end(&self, cluster: &Cluster, deadline: Duration) -> bool {
+        let Ok(log) = self.log.log() else { return false };
+        let AuditHead { sequence, hash, public_key } = log.head();
         if sequence <= self.anchored.load(Ordering::Relaxed) {
             return true;
         }
         let anchor = AuditAnchor { node: self.node, public_key, sequence, hash };
-        let proposed = timeout(deadline, cluster.propose(vec![Command::AnchorAudit(anchor)], deadline)).await;
-        match proposed.map(|proposed| proposed.map(|outcomes| outcomes.into_iter().next())) {
-            Ok(Ok(Some(Outcome::AuditAnchored))) => {
+        let proposed = cluster.propose(vec![Command::AnchorAudit(anchor)], deadline).await;
+        match proposed.map(|outcomes| outcomes.into_iter().next()) {
+            Ok(Some(Outcome::AuditAnchored)) => {
                 self.anchored.fetch_max(sequence, Ordering::Relaxed);
                 true
             }
-            Ok(Ok(Some(Outcome::Rejected(Rejection::AuditWentBack { sequence: known })))) if known > sequence => {
+            Ok(Some(Outcome::Rejected(Rejection::AuditWentBack { sequence: known }))) if known > sequence => {
                 let why = format!("the cluster remembers line {known} of this chain, which ends at {sequence}");
                 self.begin_segment(known, why).await;
                 false
             }
-            Ok(Ok(outcome)) => {
+            Ok(outcome) => {
                 tracing::error!(?outcome, sequence, "the audit was not anchored");
                 // Asked again when there are further lines.
                 true
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::debug!(%error, sequence, "the audit could not be anchored; tried again");
                 false
             }
-            Err(_late) => false,
         }
     }
 
@@ -176,15 +187,17 @@ impl NodeAudit {
     /// Sets the metrics, before a scrape.
     #[expect(clippy::cast_precision_loss, reason = "lines of an audit are far fewer than 2^52")]
     pub fn record(&self) {
-        let stats = self.log.stats();
+        let (log, (missed, errors)) = (self.log.log().ok(), self.log.missed());
+        let not_open = AuditStats { failing: true, ..AuditStats::default() };
+        let stats = log.as_ref().map_or(not_open, |log| log.stats());
         counter!(LINES).absolute(stats.lines);
-        counter!(LEFT_OUT).absolute(stats.left_out);
-        counter!(WRITE_ERRORS).absolute(stats.write_errors);
+        counter!(LEFT_OUT).absolute(missed + stats.left_out);
+        counter!(WRITE_ERRORS).absolute(errors + stats.write_errors);
         counter!(BREAKS).absolute(stats.breaks);
         counter!(TORN).absolute(stats.torn);
         gauge!(FAILING).set(f64::from(u8::from(stats.failing)));
         gauge!(QUEUE).set(stats.queued as f64);
-        gauge!(SEQUENCE).set(self.log.head().sequence as f64);
+        gauge!(SEQUENCE).set(log.map_or(0, |log| log.head().sequence) as f64);
         gauge!(ANCHORED).set(self.anchored.load(Ordering::Relaxed) as f64);
     }
 }
@@ -207,10 +220,20 @@ pub fn describe() {
 
 impl AuditSink for NodeAudit {
     fn note(&self, line: AuditLine) {
-        self.log.append(entry(line));
+        match self.log.log() {
+            Ok(log) => log.append(entry(line)),
+            Err(_not_open) => self.log.leave_out(),
+        }
     }
 
     fn keep(&self, line: AuditLine) -> BoxFuture<'_, Result<(), String>> {
+        let log = match self.log.log() {
+            Ok(log) => log,
+            Err(reason) => {
+                self.log.leave_out();
+                return Box::pin(future::ready(Err(reason)));
+            }
+        };
         let (answer, answered) = oneshot::channel();
         let changed = self.changed.clone();
         let done = Box::new(move |result: Result<u64, AuditError>| {
@@ -218,7 +241,7 @@ impl AuditSink for NodeAudit {
             // Nobody waits any more when the caller hung up; the line is written all the same.
             drop(answer.send(result));
         });
-        self.log.append_durably(entry(line), done);
+        log.append_durably(entry(line), done);
         Box::pin(async move {
             let written = answered.await.map_err(|_| "the writer of the audit is gone".to_owned())?;
             written.map(drop).map_err(|error| error.full_text())

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::write_durably;
 use super::key::{AuditKey, READABLE, is_signed};
-use super::line::{FORMAT, Hash};
+use super::line::{FORMAT, Hash, SEQ_MAX};
 use super::text::unhex;
 use crate::disk::{self, Disk};
 
@@ -71,6 +71,9 @@ fn parse(bytes: &[u8]) -> Result<Head, &'static str> {
     let cluster = unhex::<16>(&fields.cluster).ok_or("its cluster is not one")?;
     if !is_signed(&public_key, HEAD_PURPOSE, signed, &signature) {
         return Err("its signature does not fit: it was altered");
+    }
+    if fields.seq > SEQ_MAX {
+        return Err("its number is none that a line can have");
     }
     Ok(Head { cluster, node: fields.node, seq: fields.seq, hash, public_key })
 }

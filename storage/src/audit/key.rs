@@ -28,11 +28,22 @@ impl fmt::Debug for AuditKey {
 }
 
 impl AuditKey {
-    /// Reads the key file, or makes one. The flag: whether it was made.
-    pub(crate) fn open(disk: &dyn Disk, dir: &Path) -> Result<(AuditKey, bool), AuditError> {
+    /// Reads the key file, or makes one and says why. A damaged one is set aside: a byte on a disk stops no node.
+    pub(crate) fn open(disk: &dyn Disk, dir: &Path) -> Result<(AuditKey, Option<String>), AuditError> {
         let path = dir.join(KEY);
         let found = disk.exists(&path).map_err(AuditError::io("looking for the key file"))?;
-        let key = if found { Self::read(disk, dir)? } else { Self::make(disk, &path)? };
+        let read = if found { Some(Self::read(disk, dir)) } else { None };
+        let (key, why_new) = match read {
+            Some(Ok(key)) => (key, None),
+            Some(Err(AuditError::Key { why, .. })) => {
+                let kept = set_aside(disk, dir).map_err(AuditError::io("setting the damaged key file aside"))?;
+                tracing::error!(why, kept, "the key file of the audit is damaged; it is set aside and a new key made");
+                let why = format!("the key file was damaged ({why}) and is kept as {kept}; a new key was made");
+                (Self::make(disk, &path)?, Some(why))
+            }
+            Some(Err(error)) => return Err(error),
+            None => (Self::make(disk, &path)?, Some("the key file was gone; a new key was made".to_owned())),
+        };
         let public = public_text(&key.public);
         let public_path = dir.join(PUBLIC_KEY);
         let stands = disk.exists(&public_path).map_err(AuditError::io("looking for key.pub"))?
@@ -41,7 +52,7 @@ impl AuditKey {
             write_durably(disk, &public_path, public.as_bytes(), READABLE)
                 .map_err(AuditError::io("writing key.pub"))?;
         }
-        Ok((key, !found))
+        Ok((key, why_new))
     }
 
     /// Reads the key file.
@@ -101,6 +112,22 @@ fn message(purpose: &str, text: &str) -> Vec<u8> {
 pub(crate) fn public_text(public: &[u8; 32]) -> String {
     format!("{}\n", hex::encode(public))
 }
+
+/// Renames the key file to the first name that is free; it keeps its permissions.
+fn set_aside(disk: &dyn Disk, dir: &Path) -> std::io::Result<String> {
+    for number in 1..=DAMAGED_MAX {
+        let kept = format!("{KEY}.damaged-{number}");
+        if !disk.exists(&dir.join(&kept))? {
+            disk.rename(&dir.join(KEY), &dir.join(&kept))?;
+            disk.sync_dir(dir)?;
+            return Ok(kept);
+        }
+    }
+    Err(std::io::ErrorKind::AlreadyExists.into())
+}
+
+/// Nobody repairs so many; more are not kept, and the directory wants looking at.
+const DAMAGED_MAX: u32 = 1000;
 
 fn not_a_key(path: &Path, why: &'static str) -> AuditError {
     AuditError::Key { path: PathBuf::from(path), why }

@@ -34,7 +34,7 @@ pub(crate) enum Body {
     LeftOut { count: u64, reason: String },
     /// The end of a file was cut after a crash, before the line `before`; the bytes lie in `kept`.
     Torn { file: String, before: u64, bytes: u64, kept: String, sha256: String },
-    /// A file is deleted because of `files_max`; its last line is `upto`.
+    /// A file is deleted because of `files_max`; its last line is `upto`. Counts only if a checkpoint follows directly.
     Deleted { file: String, upto: u64 },
 }
 
@@ -66,6 +66,8 @@ pub(crate) enum Why {
     Full,
     /// The first line of the file after it.
     File,
+    /// Right behind a line that says that a file is deleted.
+    Deleted,
     /// The node stopped.
     Stop,
     /// The first line of a fresh file after a failed write: numbers between `after` and this one are not used.
@@ -175,6 +177,9 @@ pub(crate) fn parse(line: &[u8]) -> Result<Parsed<'_>, NotALine> {
         return Err(NotALine::WrongHash);
     }
     let fields: Fields = serde_json::from_str(text).map_err(|error| NotALine::NotOurs(error.to_string()))?;
+    if fields.seq > SEQ_MAX {
+        return Err(NotALine::NotOurs(format!("its number is above {SEQ_MAX}")));
+    }
     Ok(Parsed { text, hash, fields })
 }
 
@@ -186,6 +191,11 @@ pub(crate) fn claimed_seq(line: &[u8]) -> Option<u64> {
 }
 
 impl Parsed<'_> {
+    /// That a file was deleted.
+    pub(crate) fn is_deletion(&self) -> bool {
+        self.fields.kind == "deleted"
+    }
+
     pub(crate) fn is_checkpoint(&self) -> bool {
         self.fields.kind == "checkpoint"
     }
@@ -205,6 +215,9 @@ impl Parsed<'_> {
         (last_field && is_signed(&public, CHECKPOINT_PURPOSE, signed, &signature)).then_some(public)
     }
 }
+
+/// Highest number of a line, 2^53: what every reader of JSON holds exactly, and nothing that is added to it overflows.
+pub(crate) const SEQ_MAX: u64 = 1 << 53;
 
 /// Version of the lines, named in every checkpoint.
 pub(crate) const FORMAT: u32 = 1;

@@ -34,8 +34,9 @@ pub(crate) struct Found {
 pub(crate) enum Begin {
     /// Nothing was ever written.
     First,
-    /// The chain goes on behind `at` in file `number`, first with these lines.
-    GoOn { number: u64, at: u64, tip: Tip, notes: Vec<Body> },
+    /// The chain goes on behind `at` in file `number`, first with these lines; the last `unsigned` lines of it stand
+    /// behind the newest checkpoint.
+    GoOn { number: u64, at: u64, tip: Tip, unsigned: u64, notes: Vec<Body> },
     /// A new segment after line `after` in file `number`.
     Segment { number: u64, after: u64, reason: String },
 }
@@ -44,12 +45,12 @@ pub(crate) enum Begin {
 pub(crate) fn find(disk: &dyn Disk, options: &AuditOptions) -> Result<Found, AuditError> {
     let dir = &options.dir;
     files::remove_temporary(disk, dir).map_err(AuditError::io("removing temporary files"))?;
-    let (key, is_new) = AuditKey::open(disk, dir)?;
+    let (key, why_new) = AuditKey::open(disk, dir)?;
     let mut numbers = files::list(disk, dir).map_err(AuditError::io("listing the files"))?;
     let head = head::read(disk, dir).map_err(AuditError::io("reading the head file"))?;
     whose(options, &key, head.as_ref())?;
     let newest = newest(disk, dir, &numbers, head.as_ref().and_then(|head| head.as_ref().ok()))?;
-    let why = broken(&key, is_new, head.as_ref(), newest.scan.as_ref());
+    let why = broken(&key, why_new, head.as_ref(), newest.scan.as_ref());
     let tip = newest.scan.as_ref().and_then(|(_, scan)| scan.tip);
     let begin = match (why, newest.scan) {
         (Some(reason), scan) => {
@@ -70,7 +71,7 @@ pub(crate) fn find(disk: &dyn Disk, options: &AuditOptions) -> Result<Found, Aud
             match (scan, tip) {
                 (Some((number, scan)), Some(tip)) => {
                     notes.extend(mend(disk, dir, number, &scan, before)?);
-                    Begin::GoOn { number, at: scan.good, tip, notes }
+                    Begin::GoOn { number, at: scan.good, tip, unsigned: scan.unsigned, notes }
                 }
                 (Some(_) | None, _) => Begin::First,
             }
@@ -112,7 +113,7 @@ fn newest(disk: &dyn Disk, dir: &Path, numbers: &[u64], head: Option<&Head>) -> 
 /// Why the chain cannot go on where it ends, if it cannot.
 fn broken(
     key: &AuditKey,
-    is_new: bool,
+    why_new: Option<String>,
     head: Option<&Result<Head, &'static str>>,
     newest: Option<&(u64, Scan)>,
 ) -> Option<String> {
@@ -122,8 +123,8 @@ fn broken(
         None => None,
     };
     let tip = newest.and_then(|(_, scan)| scan.tip);
-    if is_new && (head.is_some() || tip.is_some()) {
-        return Some("the key file was gone; a new key was made".to_owned());
+    if why_new.is_some() && (head.is_some() || tip.is_some()) {
+        return why_new;
     }
     let signers = [head.map(|head| head.public_key), newest.and_then(|(_, scan)| scan.signer)];
     if signers.into_iter().flatten().any(|signer| signer != key.public()) {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::AuditError;
 use super::key::AuditKey;
-use super::line::{self, Body, Checkpoint, FORMAT, Why};
+use super::line::{self, Body, Checkpoint, FORMAT, SEQ_MAX, Why};
 use super::scan::Tip;
 
 /// Who writes.
@@ -36,7 +36,9 @@ impl Pen {
     }
 
     pub(crate) fn put(&mut self, time_ms: u64, body: &Body) -> Result<(), AuditError> {
-        let seq = self.tip.seq + 1;
+        let next = self.tip.seq.checked_add(1).filter(|seq| *seq <= SEQ_MAX);
+        let used_up = || AuditError::io("numbering a line")(std::io::ErrorKind::QuotaExceeded.into());
+        let seq = next.ok_or_else(used_up)?;
         let composed = line::compose(&self.ink.key, self.ink.node, (seq, &self.tip.hash), time_ms, body);
         let unwritable = || AuditError::io("composing a line")(std::io::ErrorKind::InvalidData.into());
         let (text, hash) = composed.ok_or_else(unwritable)?;

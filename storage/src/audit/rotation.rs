@@ -23,7 +23,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The line about it is durable before the file goes: a missing file without such a line was somebody else.
+    /// The line about it is durable and signed before the file goes: a missing file without such a line was somebody
+    /// else, and without the checkpoint right behind it anybody could write the line.
     fn delete_oldest(&mut self) -> Result<(), AuditError> {
         let [oldest, second, ..] = *self.numbers.as_slice() else { return Ok(()) };
         let (disk, dir) = (&*self.shared.disk, self.shared.dir());
@@ -35,6 +36,7 @@ impl Writer {
         let mut pen = Pen::new(&self.ink, self.tip);
         let upto = next.unwrap_or_default().saturating_sub(1);
         pen.note(&Body::Deleted { file: name(oldest), upto })?;
+        pen.sign(Why::Deleted, String::new(), None)?;
         self.write(pen)?;
         let (disk, dir) = (&*self.shared.disk, self.shared.dir());
         disk.remove(&path).and_then(|()| disk.sync_dir(dir)).map_err(io("deleting"))?;

@@ -33,6 +33,10 @@ pub(crate) struct Scan {
     pub(crate) signer: Option<[u8; 32]>,
     /// Hash of the line that the head file names, if it is here.
     pub(crate) at_head: Option<Hash>,
+    /// Lines behind that checkpoint, up to `tip`.
+    pub(crate) unsigned: u64,
+    /// A line behind `tip` that says that a file was deleted, until the checkpoint that must follow is seen.
+    held: Option<Tip>,
     /// Why the rest of the file does not chain.
     pub(crate) damage: Option<String>,
     /// Lines behind the damage, the damaged one included.
@@ -51,10 +55,13 @@ pub(crate) fn scan(disk: &dyn Disk, path: &Path, head: Option<&Head>) -> Result<
                     let end = raw.offset + raw.bytes.len() as u64 + 1;
                     scan.take(&parsed, end, head);
                 }
-                Err(why) => scan.damage = Some(format!("line {}: {why}", raw.number)),
+                Err(why) => scan.spoilt(format!("line {}: {why}", raw.number)),
             }
         }
         scan.lost += u64::from(scan.damage.is_some());
+    }
+    if scan.held.is_some() {
+        scan.spoilt(UNSIGNED_DELETION.to_owned());
     }
     Ok(scan)
 }
@@ -65,9 +72,10 @@ fn next<'a>(scan: &Scan, raw: &RawLine<'a>) -> Result<Parsed<'a>, &'static str> 
         return Err("it has no end");
     }
     let parsed = line::parse(raw.bytes).map_err(|_| "it is not a line whose bytes give its hash")?;
-    match scan.tip {
+    match scan.held.or(scan.tip) {
         Some(tip) if tip.seq.checked_add(1) != Some(parsed.fields.seq) => return Err("its number does not follow"),
         Some(tip) if !parsed.follows(&tip.hash) => return Err("it follows another line than the one before it"),
+        Some(_) if scan.held.is_some() && !parsed.is_checkpoint() => return Err(UNSIGNED_DELETION),
         None if !parsed.is_checkpoint() => return Err("a file begins with a checkpoint"),
         Some(_) | None => {}
     }
@@ -78,12 +86,25 @@ fn next<'a>(scan: &Scan, raw: &RawLine<'a>) -> Result<Parsed<'a>, &'static str> 
 }
 
 impl Scan {
+    /// From here on nothing chains; a deletion that nobody signed is none.
+    fn spoilt(&mut self, why: String) {
+        self.lost += u64::from(self.held.take().is_some());
+        self.damage = Some(why);
+    }
+
     fn take(&mut self, parsed: &Parsed<'_>, end: u64, head: Option<&Head>) {
         let seq = parsed.fields.seq;
         if self.first.is_none() {
             self.first = super::text::unhex(&parsed.fields.prev).map(|prev| (seq, prev));
         }
+        if parsed.is_deletion() {
+            self.held = Some(Tip { seq, hash: parsed.hash });
+            return;
+        }
+        self.held = None;
+        self.unsigned += 1;
         if parsed.is_checkpoint() {
+            self.unsigned = 0;
             self.signer = parsed.signed_by();
         }
         if head.is_some_and(|head| head.seq == seq) {
@@ -93,3 +114,6 @@ impl Scan {
         self.good = end;
     }
 }
+
+/// Anybody could write it, and nobody would miss the file.
+const UNSIGNED_DELETION: &str = "a file was deleted, says a line without a checkpoint right behind it";

@@ -86,7 +86,7 @@ pub struct Shows {
     filter: Filter,
     files: VecDeque<u64>,
     open: Option<(PathBuf, LineReader)>,
-    /// Lines that could not be read so far.
+    /// Lines so far that could not be read, or do not give their own hash.
     pub unreadable: u64,
 }
 
@@ -154,13 +154,15 @@ impl Iterator for Shows {
                     return Some(Err(failed));
                 }
             };
-            let looked: Option<Looked> = serde_json::from_slice(raw.bytes).ok();
-            match (looked, std::str::from_utf8(raw.bytes)) {
-                (Some(looked), Ok(text)) if filter.fits(&looked) => {
+            // A line that does not give its own hash was altered: what it says is not shown as if the node had said it.
+            let text = line::parse(raw.bytes).ok().map(|parsed| parsed.text);
+            let looked: Option<Looked> = text.and_then(|text| serde_json::from_str(text).ok());
+            match (looked, text) {
+                (Some(looked), Some(text)) if filter.fits(&looked) => {
                     return Some(Ok(Shown { file: path.clone(), line: raw.number, text: text.to_owned() }));
                 }
-                (Some(_), Ok(_)) => {}
-                (None, _) | (_, Err(_)) => self.unreadable += 1,
+                (Some(_), Some(_)) => {}
+                (None, _) | (_, None) => self.unreadable += 1,
             }
         }
     }

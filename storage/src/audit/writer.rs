@@ -78,7 +78,7 @@ impl Writer {
         };
         match begin {
             Begin::First => writer.new_file(1, nothing, Why::First, String::new(), None)?,
-            Begin::GoOn { number, at, tip, notes } => writer.go_on(number, at, tip, &notes)?,
+            Begin::GoOn { number, at, tip, unsigned, notes } => writer.go_on(number, at, (tip, unsigned), &notes)?,
             Begin::Segment { number, after, reason } => writer.segment(number, after, reason)?,
         }
         // Each of these ended with a checkpoint, so the head file was replaced; here it must have worked.
@@ -88,7 +88,7 @@ impl Writer {
         }
     }
 
-    fn go_on(&mut self, number: u64, at: u64, tip: Tip, notes: &[Body]) -> Result<(), AuditError> {
+    fn go_on(&mut self, number: u64, at: u64, (tip, unsigned): (Tip, u64), notes: &[Body]) -> Result<(), AuditError> {
         let path = self.shared.dir().join(name(number));
         let opened = self.shared.disk.open(&path, OpenMode::ReadWrite);
         self.file = Some(opened.map_err(AuditError::io(format!("opening {}", path.display())))?);
@@ -98,7 +98,7 @@ impl Writer {
         for note in notes {
             pen.note(note)?;
         }
-        pen.sign(Why::Start, String::new(), None)?;
+        pen.sign(Why::Start, adopted(tip, unsigned), None)?;
         self.write(pen)
     }
 
@@ -196,7 +196,7 @@ impl Writer {
         if self.at >= self.shared.options.rotate_bytes
             && let Err(error) = self.rotate()
         {
-            self.failed(&error, 1, 0);
+            self.failed(&error, ROTATION_WRITE_LINES, 0);
         }
         if self.unsigned > 0 && self.unsigned_since.elapsed() >= self.shared.options.checkpoint_every {
             self.checkpoint(Why::Periodic);
@@ -297,6 +297,18 @@ impl Writer {
         head::write(&*self.shared.disk, &options.dir, &self.ink.key, whose, (signed.seq, &signed.hash))
     }
 }
+
+/// What the first checkpoint of a start says of lines that nobody signed: it signs them unseen, whoever wrote them.
+fn adopted(tip: Tip, unsigned: u64) -> String {
+    if unsigned == 0 {
+        return String::new();
+    }
+    let first = tip.seq.saturating_sub(unsigned - 1);
+    format!("{unsigned} lines that no checkpoint had signed were adopted, from line {first} to line {}", tip.seq)
+}
+
+/// Most lines in one write of a rotation: that a file is deleted, and the checkpoint behind it.
+const ROTATION_WRITE_LINES: u64 = 2;
 
 /// A line and who waits for it.
 fn split(item: Item) -> Option<(AuditEntry, Option<Written>)> {

@@ -1,5 +1,6 @@
 //! `consigner audit verify|show`: the record of a node, proved and read.
 
+mod escape;
 mod place;
 mod show;
 #[cfg(test)]

@@ -24,6 +24,19 @@ pub(super) struct Place {
     pub(super) name: Option<String>,
     /// The directory of the lines.
     pub(super) dir: PathBuf,
+    /// Whose lines these must be, as far as the flags tell.
+    pub(super) whose: Whose,
+}
+
+/// What is known of who writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Whose {
+    /// Id of the node.
+    pub(super) node: Option<u64>,
+    /// Id of its cluster.
+    pub(super) cluster: Option<[u8; 16]>,
+    /// Its `audit.files-max`.
+    pub(super) files_max: Option<u64>,
 }
 
 /// Below a data directory.
@@ -38,12 +51,20 @@ pub(super) fn find(args: &PlaceArgs, dev: Option<&Path>) -> Result<Vec<Place>, E
     match (&args.data_dir, &args.config, dev) {
         (Some(dir), _, _) => {
             let inside = dir.join(AUDIT);
-            Ok(vec![Place { name: None, dir: if inside.is_dir() { inside } else { dir.clone() } }])
+            let dir = if inside.is_dir() { inside } else { dir.clone() };
+            Ok(vec![Place { name: None, dir, whose: Whose::default() }])
         }
-        (None, Some(file), _) => match load(file, &[])?.config.audit {
-            Some(audit) => Ok(vec![Place { name: None, dir: audit.dir }]),
-            None => usage(format!("{}: audit.enabled is false; this node keeps no record", file.display())),
-        },
+        (None, Some(file), _) => {
+            let config = load(file, &[])?.config;
+            let (node, cluster) = (Some(config.node.id), Some(config.cluster_id.0));
+            match config.audit {
+                Some(audit) => {
+                    let whose = Whose { node, cluster, files_max: Some(audit.files_max) };
+                    Ok(vec![Place { name: None, dir: audit.dir, whose }])
+                }
+                None => usage(format!("{}: audit.enabled is false; this node keeps no record", file.display())),
+            }
+        }
         (None, None, Some(dev)) => match Deployment::read(dev) {
             Ok(deployment) => Ok(deployment.nodes.iter().map(|node| in_dev(node.id, &node.data_dir)).collect()),
             Err(error) => usage(crate::report::one_line(&error)),
@@ -55,5 +76,6 @@ pub(super) fn find(args: &PlaceArgs, dev: Option<&Path>) -> Result<Vec<Place>, E
 }
 
 fn in_dev(node: u64, data_dir: &Path) -> Place {
-    Place { name: Some(format!("node {node}")), dir: data_dir.join(AUDIT) }
+    let whose = Whose { node: Some(node), ..Whose::default() };
+    Place { name: Some(format!("node {node}")), dir: data_dir.join(AUDIT), whose }
 }

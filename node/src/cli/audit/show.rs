@@ -1,5 +1,6 @@
 //! `consigner audit show`.
 
+use super::escape::{escaped, escaped_json, value};
 use super::place::{self, Place, PlaceArgs};
 use crate::cli::{Exit, output};
 use clap::Args;
@@ -41,7 +42,7 @@ pub(super) struct ShowArgs {
     /// The newest so many; 0 for all of them
     #[arg(long, value_name = "N", default_value_t = LAST_DEFAULT)]
     last: usize,
-    /// Print the lines as they are, one JSON object each
+    /// Print the lines as JSON, one object each, unseen characters spelled as \uXXXX
     #[arg(long)]
     json: bool,
 }
@@ -78,7 +79,10 @@ pub(super) fn main(args: &ShowArgs) -> Exit {
             Ok(0) => {}
             Ok(unreadable) => {
                 let dir = place.dir.display();
-                output::complain(&format!("{dir}: {unreadable} lines cannot be read; see consigner audit verify"));
+                output::complain(&format!(
+                    "{dir}: {unreadable} lines are not shown: they cannot be read, or do not give their own hash; see \
+                     `consigner audit verify`"
+                ));
                 exit = Exit::Failed;
             }
             Err(error) => {
@@ -123,7 +127,7 @@ impl Found {
         self.lines.make_contiguous().sort_by_key(|(time, _)| *time);
         let skipped = if self.last == 0 { 0 } else { self.lines.len().saturating_sub(self.last) };
         for (_, text) in self.lines.iter().skip(skipped) {
-            output::line(&if json { text.clone() } else { sentence(text) });
+            output::line(&if json { escaped_json(text) } else { sentence(text) });
         }
         let left = self.fitted - (self.lines.len() - skipped);
         if left > 0 {
@@ -134,35 +138,30 @@ impl Found {
 
 /// One line for people: time, node, operation, outcome, who, on what, why.
 pub(super) fn sentence(text: &str) -> String {
-    let Ok(line) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
-    let word = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-    let head = format!("{} node {} seq {}", word("time"), line["node"], line["seq"]);
+    let Ok(line) = serde_json::from_str::<Value>(text) else { return escaped(text) };
+    let word = |name: &str| escaped(line[name].as_str().unwrap_or_default());
+    let head = format!("{} node {} seq {}", word("time"), value(&line["node"]), value(&line["seq"]));
     let kind = word("kind");
     if kind != "event" {
         let rest = ["why", "reason", "count", "file", "upto", "bytes", "kept"];
         let rest = rest.iter().filter(|name| !line[**name].is_null() && line[**name] != "");
-        let rest: Vec<String> = rest.map(|name| format!("{name}={}", line[*name])).collect();
+        let rest: Vec<String> = rest.map(|name| format!("{name}={}", value(&line[*name]))).collect();
         return format!("{head} [{kind}] {}", rest.join(" "));
     }
     let mut parts = vec![head, word("operation"), word("outcome").to_uppercase()];
-    let mut who = format!("by {} ({})", escaped(&word("identity")), word("proof"));
+    let mut who = format!("by {} ({})", word("identity"), word("proof"));
     if let Some(address) = line["address"].as_str() {
-        who.push_str(&format!(" from {address}"));
+        who.push_str(&format!(" from {}", escaped(address)));
     }
     if let Some(door) = line["door"].as_str() {
-        who.push_str(&format!(" at {door}"));
+        who.push_str(&format!(" at {}", escaped(door)));
     }
     parts.push(who);
-    parts.extend(line["key"].as_str().map(|key| format!("key {key}")));
+    parts.extend(line["key"].as_str().map(|key| format!("key {}", escaped(key))));
     parts.extend(line["log_index"].as_u64().map(|index| format!("log {index}")));
-    let reason = escaped(&word("reason"));
+    let reason = word("reason");
     let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
     format!("{}{reason}", parts.join(" "))
-}
-
-/// What a caller says about himself must not steer the terminal of who reads it.
-fn escaped(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// A public key in the form of the lines.

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use super::escape::{escaped, escaped_json};
 use super::place::{PlaceArgs, find};
 use super::show::{moment_at, sentence, validator};
 use crate::cli::Exit;
@@ -42,6 +43,16 @@ fn a_line_is_a_sentence_that_says_why() {
     );
     let note = r#"{"seq":8,"time":"t","node":2,"kind":"left-out","count":3,"reason":"the queue was full"}"#;
     assert_eq!(sentence(note), "t node 2 seq 8 [left-out] reason=\"the queue was full\" count=3");
+}
+
+#[test]
+fn nothing_that_a_caller_wrote_steers_the_reader() {
+    let evil = "a\u{1b}[31m\u{9b}2J\u{202e}b\u{2066}c\u{7f}é";
+    assert_eq!(escaped(evil), "a\\u{1b}[31m\\u{9b}2J\\u{202e}b\\u{2066}c\\u{7f}é");
+    let json = serde_json::to_string(evil).unwrap();
+    let shown = escaped_json(&json);
+    assert_eq!(shown, "\"a\\u001b[31m\\u009b2J\\u202eb\\u2066c\\u007fé\"");
+    assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), evil);
 }
 
 #[test]

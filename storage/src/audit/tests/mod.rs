@@ -13,7 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::files::{self, name};
-use super::verify::{Anchor, Expect, Fault, VerifyError, VerifyFailure, VerifyReport, verify_on};
+use super::verify::{Anchor, Expect, Fault, VerifyError, VerifyFailure, VerifyReport, verify, verify_on};
 use super::{AuditEntry, AuditError, AuditLog, AuditOptions, Lookup};
 use crate::disk::{Disk, SimDisk, read_file};
 

@@ -81,11 +81,15 @@ fn a_broken_chain_does_not_stop_the_node_and_is_never_forgotten() {
 }
 
 #[test]
-fn a_key_file_that_is_none_stops_the_start() {
+fn a_key_file_that_is_none_is_kept_aside_and_does_not_stop_the_start() {
+    let broken = |disk: &SimDisk| disk.corrupt(&dir().join("key"), |bytes| bytes.truncate(10)).unwrap();
+    goes_on_after(49, broken, "kept as key.damaged-1; a new key was made");
     let disk = SimDisk::new(49);
     written(&disk, 3);
-    disk.corrupt(&dir().join("key"), |bytes| bytes.truncate(10)).unwrap();
-    assert!(matches!(open(&disk), Err(AuditError::Key { .. })));
+    broken(&disk);
+    let damaged = read_file(&disk, &dir().join("key")).unwrap();
+    drop(open(&disk).unwrap());
+    assert_eq!(read_file(&disk, &dir().join("key.damaged-1")).unwrap(), damaged);
 }
 
 #[test]

@@ -258,6 +258,140 @@ fn a_line_of_another_node_does_not_fit() {
     assert!(matches!(broken(&disk).fault, Fault::Foreign { .. }));
 }
 
+/// Whoever owns the disk names another node in every line, and signs with a key of his own.
+#[test]
+fn a_log_rewritten_for_another_node_is_foreign() {
+    let disk = SimDisk::new(34);
+    let log = open(&disk).unwrap();
+    fill(&log, 20);
+    let anchor = anchor(&log);
+    drop(log);
+    let options = AuditOptions { node_id: 99, ..small() };
+    let forged = SimDisk::new(35);
+    drop(AuditLog::open_on(Arc::new(forged.clone()), options).unwrap());
+    verified(&forged);
+
+    let anchored = Expect { anchors: Some(vec![anchor]), ..Expect::default() };
+    let failure = broken_with(&forged, &anchored);
+    assert_eq!(failure.fault, Fault::NotAnchored { node: 99, known: format!("node {NODE}") });
+    let failure = broken_with(&forged, &Expect { node: Some(NODE), ..Expect::default() });
+    assert_eq!((failure.line, failure.seq), (1, Some(1)));
+    let (found, expected) = ("node 99".to_owned(), format!("node {NODE}"));
+    assert_eq!(failure.fault, Fault::NotExpected { found, expected });
+    let failure = broken_with(&disk, &Expect { cluster: Some([8; 16]), ..Expect::default() });
+    assert!(matches!(failure.fault, Fault::NotExpected { .. }), "{failure}");
+    check(&disk, &Expect { node: Some(NODE), cluster: Some(CLUSTER), ..anchored }).unwrap();
+    // A young cluster remembers nobody yet.
+    check(&disk, &Expect { anchors: Some(Vec::new()), ..Expect::default() }).unwrap();
+}
+
+#[test]
+fn a_record_that_is_gone_is_missed_by_whoever_remembers_it() {
+    let disk = SimDisk::new(36);
+    let log = open(&disk).unwrap();
+    fill(&log, 5);
+    let anchor = anchor(&log);
+    drop(log);
+    let expect = Expect { anchors: Some(vec![anchor]), node: Some(NODE), ..Expect::default() };
+    disk.remove(&path(1)).unwrap();
+    let at_head = Expect { anchors: None, ..expect.clone() };
+    assert!(matches!(broken_with(&disk, &at_head).fault, Fault::CutOff { from: 1, witness: "the head file", .. }));
+    disk.remove(&dir().join("head")).unwrap();
+    let gone = Fault::CutOff { from: 1, upto: anchor.sequence, witness: "the cluster" };
+    assert_eq!(broken_with(&disk, &expect).fault, gone);
+    match verify(&dir().join("not-there"), &expect, &mut |_, _| {}) {
+        Err(VerifyError::Broken(failure)) => assert_eq!(failure.fault, gone),
+        other => panic!("must not hold: {other:?}"),
+    }
+    // Nobody remembers node 4.
+    let other = Expect { node: Some(NODE + 1), ..expect };
+    assert!(matches!(check(&disk, &other), Err(VerifyError::Audit(AuditError::Nothing(_)))));
+}
+
+/// A line behind the last one, chained and not signed, as anybody with the disk can write it.
+fn append(disk: &SimDisk, number: u64, body: &Body) {
+    let key = foreign_key();
+    rewrite(disk, number, |lines| {
+        let last = lines.last().unwrap();
+        let prev = hex::decode(field(last, "hash").as_str().unwrap()).unwrap().try_into().unwrap();
+        let composed = compose(&key, NODE, (seq(last) + 1, &prev), 0, body);
+        lines.push(composed.unwrap().0);
+    });
+}
+
+#[test]
+fn a_deletion_that_nobody_signed_hides_no_file() {
+    let disk = whole(37);
+    let last = *numbers(&disk).last().unwrap();
+    let upto = seq(&lines(&disk, 2)[0]) - 1;
+    append(&disk, last, &Body::Deleted { file: name(1), upto });
+    let at = lines(&disk, last).len() as u64;
+    disk.remove(&path(1)).unwrap();
+    let failure = broken(&disk);
+    assert_eq!(place(&failure), (path(last), at, Some(seq(lines(&disk, last).last().unwrap()))));
+    assert_eq!(failure.fault, Fault::UnsignedDeletion);
+    // With a line behind it, too.
+    let other = disk.fork();
+    append(&other, last, &Body::LeftOut { count: 1, reason: String::new() });
+    let failure = broken(&other);
+    assert_eq!((failure.line, failure.fault), (at, Fault::UnsignedDeletion));
+    // The node's next start does not sign it.
+    for disk in [disk, other] {
+        let log = open(&disk).unwrap();
+        assert_eq!(log.stats().torn, 1);
+        drop(log);
+        let failure = broken(&disk);
+        assert_eq!((failure.file, failure.fault), (path(1), Fault::FileGone));
+    }
+}
+
+#[test]
+fn a_deletion_is_signed_at_once_and_none_is_believed_where_all_files_are_kept() {
+    let disk = SimDisk::new(38);
+    let log = AuditLog::open_on(Arc::new(disk.clone()), AuditOptions { files_max: 2, ..small() }).unwrap();
+    fill(&log, 150);
+    drop(log);
+    let all: Vec<String> = numbers(&disk).into_iter().flat_map(|number| lines(&disk, number)).collect();
+    let at = all.iter().position(|line| field(line, "kind") == "deleted").unwrap();
+    assert_eq!(field(&all[at + 1], "why"), "deleted");
+    check(&disk, &Expect { files_max: Some(2), ..Expect::default() }).unwrap();
+    let failure = broken_with(&disk, &Expect { files_max: Some(0), ..Expect::default() });
+    assert_eq!((failure.seq, failure.fault), (Some(seq(&all[at])), Fault::NeverDeletes));
+}
+
+#[test]
+fn lines_that_a_start_adopts_unsigned_are_counted_in_its_checkpoint() {
+    let disk = SimDisk::new(39);
+    written(&disk, 5);
+    let last = verified(&disk).last_seq;
+    for _ in 0..2 {
+        append(&disk, 1, &Body::LeftOut { count: 1, reason: String::new() });
+    }
+    drop(open(&disk).unwrap());
+    let all = lines(&disk, 1);
+    let start = all.iter().rfind(|line| field(line, "why") == "start").unwrap();
+    let says =
+        format!("2 lines that no checkpoint had signed were adopted, from line {} to line {}", last + 1, last + 2);
+    assert_eq!(field(start, "reason"), says);
+    assert!(verified(&disk).notices.iter().any(|notice| notice.what == says));
+}
+
+#[test]
+fn numbers_that_no_log_reaches_are_refused() {
+    let disk = SimDisk::new(40);
+    written(&disk, 5);
+    let key = AuditKey::read(&disk, dir()).unwrap();
+    for far in [u64::MAX, (1 << 53) + 1] {
+        let disk = disk.fork();
+        rewrite(&disk, 1, |lines| {
+            let body = Body::LeftOut { count: 1, reason: String::new() };
+            lines.push(compose(&key, NODE, (far, &NO_HASH), 0, &body).unwrap().0);
+        });
+        assert!(matches!(broken(&disk).fault, Fault::NotALine(_)));
+        drop(open(&disk).unwrap());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 

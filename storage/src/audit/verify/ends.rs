@@ -1,5 +1,6 @@
 //! What surrounds the chain: head file, key files, the cluster's anchor.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -47,10 +48,30 @@ fn check_head(dir: &Path, head: Option<&Head>, walked: &Walked) -> Result<(), Ve
         let (found, expected) = (hex::encode(head.public_key), hex::encode(walked.key));
         return Err(broken(whole(dir, HEAD), Some(head.seq), Fault::KeyReplaced { found, expected }));
     }
+    let (of_head, of_lines) = ((head.node, hex::encode(head.cluster)), (walked.report.node, &walked.report.cluster));
+    if (of_head.0, &of_head.1) != of_lines {
+        let name = |node, cluster: &str| format!("node {node} of cluster {cluster}");
+        let (found, expected) = (name(of_head.0, &of_head.1), name(of_lines.0, of_lines.1));
+        return Err(broken(whole(dir, HEAD), Some(head.seq), Fault::NotExpected { found, expected }));
+    }
     if head.seq > last {
         return Err(cut_off(walked, head.seq, HEAD_WITNESS));
     }
     Ok(())
+}
+
+/// No line at all: nothing to verify, or all of it is gone and somebody remembers it.
+pub(super) fn nothing(dir: &Path, expect: &Expect, head: Option<&Head>) -> VerifyError {
+    let of_node = |node| expect.anchors.iter().flatten().filter(move |anchor| anchor.node == node);
+    let node = expect.node.or(head.map(|head| head.node));
+    let anchored = node.and_then(|node| of_node(node).map(|anchor| anchor.sequence).max());
+    let (upto, witness) = match (anchored, head) {
+        (Some(upto), _) => (upto, CLUSTER_WITNESS),
+        (None, Some(head)) => (head.seq, HEAD_WITNESS),
+        (None, None) => return AuditError::Nothing(dir.to_path_buf()).into(),
+    };
+    let place = Place { file: dir.to_path_buf(), line: 0 };
+    broken(place, Some(1), Fault::CutOff { from: 1, upto, witness })
 }
 
 /// Behind the last line lines are missing.
@@ -98,6 +119,12 @@ fn check_keys(disk: &dyn Disk, dir: &Path, walked: &mut Walked) -> Result<(), Ve
 fn check_anchors(dir: &Path, expect: &Expect, walked: &mut Walked) -> Result<(), VerifyError> {
     let (first, last) = (walked.report.first_seq, walked.report.last_seq);
     let mut notice = |what| walked.report.notices.push(Notice { file: dir.to_path_buf(), line: 0, seq: None, what });
+    let known: BTreeSet<u64> = expect.anchors.iter().flatten().map(|anchor| anchor.node).collect();
+    let node = walked.report.node;
+    if !known.is_empty() && !known.contains(&node) {
+        let known = known.iter().map(|node| format!("node {node}")).collect::<Vec<_>>().join(", ");
+        return Err(broken(walked.first_checkpoint.0.clone(), None, Fault::NotAnchored { node, known }));
+    }
     if expect.anchors.is_some() && walked.anchors.is_empty() && walked.report.anchor.is_none() {
         notice(format!("the cluster holds no anchor of node {} yet", walked.report.node));
     }

@@ -97,6 +97,28 @@ pub enum Fault {
         /// Hexadecimal.
         expected: String,
     },
+    /// The log of another node or cluster than the one that was to be verified.
+    #[error("foreign: this is the log of {found}, not of {expected}")]
+    NotExpected {
+        /// Node or cluster.
+        found: String,
+        /// Node or cluster.
+        expected: String,
+    },
+    /// The cluster remembers logs, and not this one.
+    #[error("foreign: the cluster remembers logs of {known}, and none of node {node}")]
+    NotAnchored {
+        /// Who wrote the lines, as they say.
+        node: u64,
+        /// The nodes that the cluster knows.
+        known: String,
+    },
+    /// A deletion of a file that nobody signed.
+    #[error("forged: this line says that a file was deleted, and no signed checkpoint stands right behind it")]
+    UnsignedDeletion,
+    /// A deletion of a file, where none is ever deleted.
+    #[error("forged: this line says that a file was deleted, and audit.files-max is 0: this node deletes none")]
+    NeverDeletes,
     /// A line of another log.
     #[error("foreign: this line is of {found}, the lines before it are of {expected}")]
     Foreign {

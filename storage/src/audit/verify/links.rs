@@ -3,12 +3,18 @@
 use super::super::files::name;
 use super::super::line::{FORMAT, NO_HASH, Parsed, Why};
 use super::fault::Fault;
-use super::walk::{CLUSTER_WITNESS, HEAD_WITNESS, Place, Walk};
+use super::walk::{CLUSTER_WITNESS, Deletion, HEAD_WITNESS, Place, Walk};
 
 impl Walk<'_> {
     /// Of one node and cluster.
     pub(super) fn whose(&mut self, parsed: &Parsed<'_>) -> Result<(), Fault> {
         let fields = &parsed.fields;
+        if let Some(node) = self.expect.node.filter(|node| *node != fields.node) {
+            return Err(Fault::NotExpected {
+                found: format!("node {}", fields.node),
+                expected: format!("node {node}"),
+            });
+        }
         if self.last.is_none() {
             self.report.node = fields.node;
             let anchors = self.expect.anchors.iter().flatten().filter(|anchor| anchor.node == fields.node);
@@ -33,8 +39,9 @@ impl Walk<'_> {
         if place.line == 1 && fields.why == Some(Why::Break) && fields.seq > expected {
             return Err(Fault::Recorded { reason: fields.reason.clone(), expected });
         }
-        let gap =
-            place.line == 1 && fields.why == Some(Why::Gap) && fields.after.is_some_and(|after| after + 1 == expected);
+        let gap = place.line == 1
+            && fields.why == Some(Why::Gap)
+            && fields.after.and_then(|after| after.checked_add(1)) == Some(expected);
         if fields.seq > expected && !gap {
             return Err(Fault::Missing { expected, upto: fields.seq - 1 });
         }
@@ -68,6 +75,24 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// That a file was deleted counts when the checkpoint right behind says so, too.
+    pub(super) fn deletion(&mut self, parsed: &Parsed<'_>, place: &Place) -> Result<(), Fault> {
+        if parsed.is_deletion() && self.expect.files_max == Some(0) {
+            return Err(Fault::NeverDeletes);
+        }
+        if let Some(Deletion { seq, upto, .. }) = self.deletion.take() {
+            if seq.checked_add(1) != Some(parsed.fields.seq) || !parsed.is_checkpoint() {
+                return Err(Fault::UnsignedDeletion);
+            }
+            self.deleted.extend(upto);
+        }
+        if parsed.is_deletion() {
+            let (place, seq, upto) = (place.clone(), parsed.fields.seq, parsed.fields.upto);
+            self.deletion = Some(Deletion { place, seq, upto });
+        }
+        Ok(())
+    }
+
     pub(super) fn checkpoint(&mut self, parsed: &Parsed<'_>, place: &Place) -> Result<(), Fault> {
         let fields = &parsed.fields;
         if let Some(format) = fields.format.filter(|format| *format != FORMAT) {
@@ -84,6 +109,10 @@ impl Walk<'_> {
             return Err(Fault::ForeignKey { found: hex::encode(signer), expected });
         }
         let cluster = fields.cluster.clone().unwrap_or_default();
+        if let Some(wanted) = self.expect.cluster.map(hex::encode).filter(|wanted| *wanted != cluster) {
+            let (found, expected) = (format!("cluster {cluster}"), format!("cluster {wanted}"));
+            return Err(Fault::NotExpected { found, expected });
+        }
         if self.report.cluster.is_empty() {
             self.report.cluster = cluster;
         } else if cluster != self.report.cluster {

@@ -40,6 +40,12 @@ pub struct Expect {
     pub anchors: Option<Vec<Anchor>>,
     /// The key that must have signed.
     pub public_key: Option<[u8; 32]>,
+    /// The node that must have written the lines; `None`: whoever the first line names.
+    pub node: Option<u64>,
+    /// Its cluster.
+    pub cluster: Option<[u8; 16]>,
+    /// `audit.files-max` of the node: with 0 no file is ever deleted, and no line may say so. `None`: not known.
+    pub files_max: Option<u64>,
     /// Begin with the first checkpoint at or after this line: for a log whose earlier damage is known.
     pub from: Option<u64>,
 }
@@ -99,7 +105,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 /// [`VerifyError::Broken`] with the place; [`VerifyError::Audit`] when it cannot be read.
 pub fn verify(dir: &Path, expect: &Expect, progress: Progress<'_>) -> Result<VerifyReport, VerifyError> {
     if !dir.is_dir() {
-        return Err(AuditError::Nothing(dir.to_path_buf()).into());
+        return Err(ends::nothing(dir, expect, None));
     }
     verify_on(&RealDisk, dir, expect, progress)
 }
@@ -115,7 +121,10 @@ pub fn verify_on(
     progress: Progress<'_>,
 ) -> Result<VerifyReport, VerifyError> {
     let head = ends::read_head(disk, dir)?;
-    let walked = walk::walk(disk, dir, expect, head.as_ref(), progress)?;
+    let walked = match walk::walk(disk, dir, expect, head.as_ref(), progress) {
+        Err(VerifyError::Audit(AuditError::Nothing(_))) => return Err(ends::nothing(dir, expect, head.as_ref())),
+        walked => walked?,
+    };
     ends::check(disk, dir, expect, head.as_ref(), walked)
 }
 

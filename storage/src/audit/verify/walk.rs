@@ -21,6 +21,15 @@ pub(super) struct Place {
     pub(super) line: u64,
 }
 
+/// A line that says that a file was deleted.
+#[derive(Clone, Debug)]
+pub(super) struct Deletion {
+    pub(super) place: Place,
+    pub(super) seq: u64,
+    /// The last number in that file.
+    pub(super) upto: Option<u64>,
+}
+
 /// What the walk found, for the checks at the end.
 pub(super) struct Walked {
     pub(super) report: VerifyReport,
@@ -46,7 +55,9 @@ pub(super) struct Walk<'a> {
     /// The keys in them.
     pub(super) known_keys: BTreeSet<[u8; 32]>,
     pub(super) last_checkpoint: Option<u64>,
-    /// Numbers up to which files were deleted, by lines that say so.
+    /// A line that says so, whose checkpoint is not seen yet.
+    pub(super) deletion: Option<Deletion>,
+    /// Numbers up to which files were deleted, by lines that say so and that are signed.
     pub(super) deleted: BTreeSet<u64>,
     /// What lies before the first line, if that is not the beginning: its file, the number before it.
     pub(super) missing: Option<(PathBuf, u64)>,
@@ -73,6 +84,7 @@ pub(super) fn walk(
         anchors: BTreeMap::new(),
         known_keys: BTreeSet::new(),
         last_checkpoint: None,
+        deletion: None,
         deleted: BTreeSet::new(),
         missing: None,
     };
@@ -142,6 +154,7 @@ impl Walk<'_> {
                 continue;
             }
             let grows = !raw.finished && is_last;
+            let last_deletion = self.deletion.as_ref().map(|deletion| (deletion.place.clone(), deletion.seq));
             match self.line(&raw, &place, number) {
                 Ok(()) => {}
                 Err((_, Fault::Unfinished)) if grows && still_grows(disk, path, reader.len()).map_err(io())? => {
@@ -155,6 +168,10 @@ impl Walk<'_> {
                     let fault = if swapped { Fault::Swapped { expected } } else { Fault::Missing { expected, upto } };
                     return Err(broken(place, seq, fault));
                 }
+                Err((_, Fault::UnsignedDeletion)) if last_deletion.is_some() => {
+                    let (place, seq) = last_deletion.unwrap_or((place, 0));
+                    return Err(broken(place, Some(seq), Fault::UnsignedDeletion));
+                }
                 Err((_, Fault::Replaced)) => {
                     let (seq, _, before) = self.last.clone().unwrap_or((0, NO_HASH, place.clone()));
                     let fault = if before.file == place.file { Fault::Replaced } else { Fault::Unchained };
@@ -164,6 +181,10 @@ impl Walk<'_> {
                 Err((seq, fault)) => return Err(broken(place, seq, fault)),
             }
             progress(end);
+        }
+        if is_last && self.deletion.is_some() && still_grows(disk, path, reader.len()).map_err(io())? {
+            self.deletion = None;
+            self.notice(&place, None, "being written while it was read".to_owned());
         }
         Ok(())
     }
@@ -188,6 +209,7 @@ impl Walk<'_> {
         } else {
             self.report.unsigned += 1;
         }
+        self.deletion(&parsed, place).map_err(fault)?;
         self.witnesses(&parsed).map_err(fault)?;
         self.remember(&parsed, place);
         Ok(())
@@ -203,14 +225,12 @@ impl Walk<'_> {
                 let (bytes, kept) = (fields.bytes.unwrap_or_default(), fields.kept.clone().unwrap_or_default());
                 Some(format!("a crash tore the end of the file; {bytes} bytes were cut and are kept in {kept}"))
             }
-            ("deleted", _) => {
-                self.deleted.extend(fields.upto);
-                Some(format!("{} was deleted (files-max)", fields.file.clone().unwrap_or_default()))
-            }
+            ("deleted", _) => Some(format!("{} was deleted (files-max)", fields.file.clone().unwrap_or_default())),
             ("checkpoint", Some(Why::Gap)) => {
                 let after = fields.after.unwrap_or_default();
                 Some(format!("the disk failed after line {after}: {}", fields.reason))
             }
+            ("checkpoint", Some(Why::Start)) if !fields.reason.is_empty() => Some(fields.reason.clone()),
             ("checkpoint", Some(Why::Break)) => Some(format!("a new segment begins: {}", fields.reason)),
             _ => None,
         };
@@ -251,6 +271,9 @@ impl Walk<'_> {
     /// `None`: there was no line to begin with.
     fn finish(mut self) -> Option<Result<Walked, VerifyError>> {
         let (seq, hash, end) = self.last.clone()?;
+        if let Some(Deletion { place, seq, .. }) = self.deletion.take() {
+            return Some(Err(broken(place, Some(seq), Fault::UnsignedDeletion)));
+        }
         let (key, first_checkpoint) = (self.key?, self.first_checkpoint.clone()?);
         if let Some((file, upto)) = self.missing.take() {
             if !self.deleted.contains(&upto) {
