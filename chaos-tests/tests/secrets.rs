@@ -34,8 +34,8 @@ const SEALING_KEY: &str = "sealing.key";
 const OVERLAY: &str = "log: {level: trace}\nraft: {snapshot-every: 40}\nkeymanager: {enabled: true}\n";
 
 /// What stands in a node's configuration, and what is put there half-way: from then on calls must bring the token.
-const WITHOUT_TOKEN: &str = "keymanager:\n";
-const WITH_TOKEN: &str = "keymanager:\n  token-file: ../keymanager-token\n";
+const WITHOUT_TOKEN: &str = "\nkeymanager:\n";
+const WITH_TOKEN: &str = "\nkeymanager:\n  token-file: ../keymanager-token\n";
 
 /// Signatures before the search: enough for several snapshots.
 const SIGNED_MIN: usize = 150;

@@ -28,6 +28,9 @@ const NO_ADMIN: &str = "this client certificate is not an administrator's (api.a
 /// Why somebody else may not sign, without a policy.
 const NO_CLIENT: &str = "this client certificate may not sign (api.clients)";
 
+/// What `api.clients` takes away from whom the policy knows.
+const FOREIGN_CLIENT: &str = "api.clients of this node does not name this client";
+
 /// Why an administrators' CA was configured.
 const FOREIGN_CA: &str = "this client certificate was not issued by the administrators' CA";
 
@@ -163,11 +166,9 @@ impl<'a> Asking<'a> {
         let Self { app, door, caller, .. } = self;
         match operation {
             Operation::Sign(_) | Operation::ListKeys => {
-                let name = caller.certificate().and_then(|certificate| certificate.common_name.as_deref());
-                // The list is one of certificates: who shows none has come by another proof, where that is enough.
-                let is_concerned = *door == Door::Api || caller.certificate().is_some();
-                if is_concerned && !app.clients.allows(name) {
-                    return Err(self.seen("api.clients of this node does not name this client"));
+                // Where no certificate is asked for, one that is not named is as good as none: see `proofs`.
+                if *door == Door::Api && !self.is_named_client() {
+                    return Err(self.seen(FOREIGN_CLIENT));
                 }
                 Ok(())
             }
@@ -184,11 +185,18 @@ impl<'a> Asking<'a> {
     /// What counts of what the caller has shown, now.
     fn proofs<'s>(&'s self, state: &'s State, operation: Operation) -> Result<policy::Caller<'s>, String> {
         let mut proofs = self.caller.proofs(state)?;
-        let is_administration = matches!(operation, Operation::KeyManager(_) | Operation::Admin(_));
-        if is_administration && self.app.admin_ca_required {
-            proofs.certificate = proofs.certificate.filter(|_| self.is_of_admin_ca());
-        }
+        let counts = match operation {
+            Operation::Sign(_) | Operation::ListKeys => self.is_named_client(),
+            Operation::KeyManager(_) | Operation::Admin(_) => !self.app.admin_ca_required || self.is_of_admin_ca(),
+        };
+        proofs.certificate = proofs.certificate.filter(|_| counts);
         Ok(proofs)
+    }
+
+    /// Whether `api.clients` of this node names the certificate.
+    fn is_named_client(&self) -> bool {
+        let certificate = self.caller.certificate();
+        self.app.clients.allows(certificate.and_then(|certificate| certificate.common_name.as_deref()))
     }
 
     fn is_of_admin_ca(&self) -> bool {

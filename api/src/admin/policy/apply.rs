@@ -2,8 +2,8 @@
 //!
 //! In: `{"policy": "yaml", "dry_run": bool, "replaces": version or absent}`. Out: `{"version", "changes", "warnings"}`,
 //! once no node acts under the older policy any more. 400 names line and column; 409 when another change came first, or
-//! when the caller could not change the policy again as it calls now (same proofs, address, host), or soon nobody could. Repeating a call is
-//! harmless; one that changes nothing waits all the same.
+//! when the caller could not change the policy again as it calls now (same proofs, address, host), or soon nobody could.
+//! Repeating a call is harmless; one that changes nothing waits all the same.
 
 use super::writers::{Way, way};
 use super::{BODY, refused, settle, understood};
