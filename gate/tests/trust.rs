@@ -198,7 +198,10 @@ async fn a_revoked_pin_is_refused_whatever_chain_is_sent() {
         Arc::new(move |refusal| told.lock().unwrap().push(refusal.reason.to_string()))
     };
     let door = open_built(config("revoked-pin", Some(tls)), |door| door.on_refusal(listener), echo).await;
-    let cases = [(&of_root, Chains::of("test ca", &[])), (&of_issuing, Chains::of("issuing ca", &[proper.clone()]))];
+    let cases = [
+        (&of_root, Chains::of("test ca", &[])),
+        (&of_issuing, Chains::of("issuing ca", std::slice::from_ref(&proper))),
+    ];
     for (identity, Chains { sent }) in &cases {
         for (what, chain) in sent {
             visit(door.addr, with_chain(&pki, identity, chain)).await.expect_err(what);

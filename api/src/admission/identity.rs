@@ -269,13 +269,26 @@ pub(crate) fn stranger(parts: &Parts, door: Door) -> Actor {
 pub(crate) fn tell(parts: &Parts, shared: &Shared, actor: &Actor, what: audit::Operation, error: &ApiError) {
     let flood = match error {
         ApiError::Unauthorized(_) | ApiError::BadRequest(_) => Flood::Credentials,
-        ApiError::Forbidden(_) => match what {
-            audit::Operation::AdminAccess | audit::Operation::KeyManagerAccess => Flood::Administration,
-            _ => Flood::Denied,
-        },
+        ApiError::Forbidden(_) => {
+            let administers = matches!(what, audit::Operation::AdminAccess | audit::Operation::KeyManagerAccess);
+            if administers { Flood::Administration } else { Flood::Denied }
+        }
         ApiError::TooMany { .. } => Flood::TooMany,
         // Of what could not be decided there is nothing to tell.
-        _ => return,
+        ApiError::Host(_)
+        | ApiError::NoSuchPath
+        | ApiError::NotOffered(_)
+        | ApiError::UnknownKey(_)
+        | ApiError::MethodNotAllowed
+        | ApiError::NotAcceptable
+        | ApiError::Body(_)
+        | ApiError::Refused { .. }
+        | ApiError::OtherChain { .. }
+        | ApiError::SeeLeader { .. }
+        | ApiError::Conflict(_)
+        | ApiError::Unavailable(_)
+        | ApiError::NotServing(_)
+        | ApiError::Internal => return,
     };
     let reason = &format!("{} {}: {}", parts.method, parts.uri.path(), error.sentence());
     shared.app.audit.record_within(flood, &audit::Event::new(actor, what, audit::Outcome::Refused, reason));

@@ -163,7 +163,7 @@ impl<'a> Asking<'a> {
 
     /// What this node's own configuration takes away, whatever the policy says.
     fn narrowed(&self, operation: Operation) -> Result<(), String> {
-        let Self { app, door, caller, .. } = self;
+        let Self { app, door, .. } = self;
         match operation {
             Operation::Sign(_) | Operation::ListKeys => {
                 // Where no certificate is asked for, one that is not named is as good as none: see `proofs`.

@@ -113,8 +113,14 @@ impl Shown {
         let (kind, value) = proof.split_once(':').ok_or_else(|| format!("none of {KINDS}"))?;
         match kind {
             "cn" => once(&mut self.common_name, value.to_owned()),
-            "dns" => Ok(self.dns_names.push(value.to_owned())),
-            "uri" => Ok(self.uris.push(value.to_owned())),
+            "dns" => {
+                self.dns_names.push(value.to_owned());
+                Ok(())
+            }
+            "uri" => {
+                self.uris.push(value.to_owned());
+                Ok(())
+            }
             "fingerprint" => once(&mut self.fingerprint, hexadecimal(&value.replace(':', ""))?),
             "token" => once(&mut self.token, hexadecimal(value.strip_prefix("cst_").unwrap_or(value))?),
             "jwt" => {
