@@ -117,6 +117,7 @@ async fn check(rows: Vec<Row<'_>>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, reason = "one table, a line for each row")]
 async fn the_table_of_doors_and_callers_under_a_policy() {
     let (node, issuer) = (node().await, Issuer::new());
     let doors = Doors::of(&node, &issuer);
