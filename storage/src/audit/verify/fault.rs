@@ -106,7 +106,10 @@ pub enum Fault {
         expected: String,
     },
     /// The cluster remembers logs, and not this one.
-    #[error("foreign: the cluster remembers logs of {known}, and none of node {node}")]
+    #[error(
+        "foreign: the cluster remembers logs of {known}, and none of node {node} (a node that began just now is \
+         remembered after its audit.anchor-interval)"
+    )]
     NotAnchored {
         /// Who wrote the lines, as they say.
         node: u64,
