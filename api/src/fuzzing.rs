@@ -4,7 +4,7 @@
 //! hold. Deliberately absent: anything that needs a cluster.
 
 use crate::admin::policy::{apply, check, tokens};
-use crate::admin::{cluster_init, keys};
+use crate::admin::{cluster, keys};
 use crate::admission::credentials::{self, HEADER_BYTES_MAX, Shown};
 use crate::keymanager::keystores_import::{parsed, understood};
 use consigner_rules::Root;
@@ -54,7 +54,7 @@ pub fn admin_bodies(body: &[u8]) -> bool {
         check::read(body).is_ok(),
         tokens::read_create(body).is_ok(),
         tokens::read_revoke(body).is_ok(),
-        cluster_init::understand(body, 1).is_ok(),
+        cluster::init::understand(body, 1).is_ok(),
         keys::understood(body, &ROOT).is_ok(),
     ];
     read.into_iter().any(|is_understood| is_understood)

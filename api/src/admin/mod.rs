@@ -1,8 +1,7 @@
 //! `/admin/v1`: what operators ask, each endpoint by the right that `permission` has for it.
 
 mod audit_anchors;
-pub(crate) mod cluster_init;
-mod cluster_status;
+pub(crate) mod cluster;
 mod data_keys;
 mod history_export;
 mod history_import;
@@ -11,8 +10,7 @@ pub(crate) mod policy;
 mod rewrap;
 
 pub(crate) use audit_anchors::get as audit_anchors;
-pub(crate) use cluster_init::post as cluster_init;
-pub(crate) use cluster_status::get as cluster_status;
+pub(crate) use cluster::{cluster_init, cluster_status};
 pub(crate) use data_keys::{list as data_keys_list, make as data_keys_make, remove as data_keys_remove};
 pub(crate) use history_export::get as history_export;
 pub(crate) use history_import::post as history_import;

@@ -116,5 +116,5 @@ fn is_base_url(text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "cluster_init_tests.rs"]
+#[path = "init_tests.rs"]
 mod tests;
