@@ -21,8 +21,10 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
 const OWNERS: &[(&str, &[&str])] = &[
     ("ethereum_hashing", &["rules"]),
     ("tokio-rustls", &["gate"]),
-    // keys: the clients of key services have a TLS stack of their own.
-    ("rustls", &["gate", "keys"]),
+    // keys: the clients of key services have a TLS stack of their own. storage: Postgres.
+    ("rustls", &["gate", "keys", "storage"]),
+    ("tokio-postgres", &["storage"]),
+    ("tokio-postgres-rustls", &["storage"]),
     ("x509-parser", &["gate"]),
     // The oracle verifies signatures by other means than the code that it judges.
     ("blst", &["keys", "chaos-tests"]),
