@@ -4,6 +4,7 @@
 //! a node always needs, or a [`ConfigError`] that names file, line, key and what is allowed, for every problem at once.
 //! Deliberately absent: reading certificates and keys (their owners do that), defaults anywhere but in [`keys::KEYS`].
 
+pub mod disk;
 pub mod error;
 pub mod files;
 pub mod flags;
@@ -31,6 +32,7 @@ pub mod tree;
 pub(crate) mod values;
 pub mod vault;
 
+pub use disk::DiskConfig;
 pub use error::{ConfigError, Origin, Problem};
 pub use keymanager::KeyManagerConfig;
 pub use own_door::OwnDoor;
@@ -89,6 +91,8 @@ pub struct Config {
     pub raft: Timing,
     /// Log entries between snapshots.
     pub snapshot_every: u64,
+    /// How much of the disk may be filled.
+    pub disk: DiskConfig,
 }
 
 /// See `node.*` in [`keys::KEYS`].
@@ -142,6 +146,8 @@ pub struct ApiConfig {
     pub connections_max: usize,
     /// After which an idle connection is closed.
     pub idle_timeout: Duration,
+    /// How long a node that stops goes on serving while `/ready` says 503 already.
+    pub drain_delay: Duration,
 }
 
 /// What a follower does with a request that the leader must order (DESIGN 7).

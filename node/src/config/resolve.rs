@@ -20,6 +20,9 @@ const LEASE: std::ops::RangeInclusive<Duration> = Duration::from_millis(250)..=D
 /// Each connection costs a task, buffers and a file descriptor; systems allow about a million descriptors.
 const CONNECTIONS_MAX: u64 = 1_000_000;
 
+/// A stop ends within 10 s, and requests in flight and the hand-over need their share of them.
+const DRAIN_DELAY_MAX: Duration = Duration::from_secs(4);
+
 /// Resolves relative paths against `base` and checks everything that needs no disk.
 ///
 /// # Errors
@@ -51,7 +54,7 @@ impl Resolver<'_> {
         let keymanager = self.keymanager(api_tls, self.is_set("oauth.issuer"));
         let admin = self.admin_door(api_tls);
         let token_door = self.own_door("token-door", ClientAuth::Optional, api_tls);
-        let snapshot_every = self.number("raft.snapshot-every", 1);
+        let (snapshot_every, disk) = (self.number("raft.snapshot-every", 1), self.disk());
         let config = Config {
             node: node?,
             cluster_id: cluster_id?,
@@ -69,6 +72,7 @@ impl Resolver<'_> {
             log: log?,
             raft: raft?,
             snapshot_every: snapshot_every?,
+            disk: disk?,
         };
         self.check_addresses(&config);
         Some(config)
@@ -112,6 +116,7 @@ impl Resolver<'_> {
             self.complain("api.connections-max", format!("must be at most {CONNECTIONS_MAX}"));
         }
         let idle_timeout = self.scalar("api.idle-timeout", values::duration);
+        let drain_delay = self.drain_delay();
         Some(ApiConfig {
             listen: listen?,
             advertise_url,
@@ -125,7 +130,16 @@ impl Resolver<'_> {
             sign_requests_max: usize::try_from(sign_requests_max?).ok()?,
             connections_max: usize::try_from(connections_max?).ok()?,
             idle_timeout: idle_timeout?,
+            drain_delay: drain_delay?,
         })
+    }
+
+    fn drain_delay(&mut self) -> Option<Duration> {
+        let delay = self.scalar("api.drain-delay", values::duration)?;
+        if delay > DRAIN_DELAY_MAX {
+            self.complain("api.drain-delay", format!("must be at most {DRAIN_DELAY_MAX:?}"));
+        }
+        Some(delay)
     }
 
     fn peer(&mut self) -> Option<PeerConfig> {

@@ -50,6 +50,8 @@ fn tree(plan: &Plan, options: &DevOptions, id: u64) -> Tree {
     set("api.listen", plan.api_addr(id));
     set("api.advertise-url", format!("https://{}", plan.api_addr(id)));
     set("api.follower-requests", options.follower_requests.clone());
+    // No balancer stands before these nodes, and whoever tries something out does not want to wait.
+    set("api.drain-delay", "1ms".into());
     set("api.tls.cert", cert(&name));
     set("api.tls.key", cert(&format!("{name}-key")));
     set("api.tls.client-ca", cert("ca"));

@@ -3,6 +3,7 @@
 //! In: configuration and the services behind the doors. Out: open doors that serve until they are stopped.
 
 use super::audit::{self, NodeAudit};
+use super::farewell::Farewell;
 use super::perimeter::Perimeter;
 use super::readiness::Readiness;
 use super::telemetry::{self, MetricsService};
@@ -100,6 +101,7 @@ pub(super) async fn open_doors(config: &Config, behind: Behind<'_>) -> Result<Do
     let custody = app.custody.clone();
     let ready = readiness.for_api(move || custody.status().trouble());
     let routes = consigner_api::router_with_readiness(app.clone(), ready.clone());
+    let routes = Farewell::new(routes, readiness.clone());
     let mut asked = vec![Serving::spawn("api", on_fatal, |stop| api.serve(routes, stop))];
     if let Some((door, own)) = keymanager {
         let routes = consigner_api::keymanager_router(app.clone(), keymanager_door(config, own, token));
@@ -113,6 +115,7 @@ pub(super) async fn open_doors(config: &Config, behind: Behind<'_>) -> Result<Do
     if let Some((door, own)) = token_door {
         let hosts = own.host_allowlist.clone();
         let routes = consigner_api::token_router(app.clone(), TokenDoor { hosts }, ready);
+        let routes = Farewell::new(routes, readiness.clone());
         asked.push(Serving::spawn("token-door", on_fatal, |stop| door.serve(routes, stop)));
     }
     let peer = Serving::spawn("peer", on_fatal, |stop| peer.serve(peers, stop));

@@ -11,6 +11,7 @@
 mod assembly;
 pub mod audit;
 mod doors;
+mod farewell;
 pub mod import;
 pub mod key_feed;
 pub mod logging;
@@ -115,6 +116,8 @@ pub struct Node {
     reload: Arc<Reload>,
     audit: Option<Arc<NodeAudit>>,
     background: CancellationToken,
+    /// How long balancers have to notice that it stops.
+    drain_delay: Duration,
     _pid_file: Option<PidFile>,
 }
 
@@ -178,6 +181,7 @@ impl Node {
             reload,
             audit: parts.node_audit,
             background,
+            drain_delay: config.api.drain_delay,
             _pid_file: pid_file,
         })
     }
@@ -194,12 +198,14 @@ impl Node {
         self.reload.files().await;
     }
 
-    /// Stops in order: not ready, no new requests, requests in flight finish, leadership is handed over, storage is
+    /// Stops in order: not ready, balancers notice, no new requests, requests in flight finish, leadership is handed over, storage is
     /// closed, the other doors close.
     pub async fn stop(self) {
         let begun = Instant::now();
         self.readiness.set_stopping();
         self.background.cancel();
+        // Still serving: whoever asks `/ready` sends clients elsewhere from now on.
+        tokio::time::sleep(self.drain_delay).await;
         // Together: each may wait for its requests in flight.
         futures::future::join_all(self.asked.into_iter().map(Serving::stop)).await;
         self.keyring.stop();

@@ -29,6 +29,12 @@ impl Readiness {
         self.0.stopping.store(true, Ordering::Release);
     }
 
+    /// Whether [`Self::set_stopping`] was called.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Acquire)
+    }
+
     /// In the form that `api` asks for; `trouble` says which keys of the cluster are not open here.
     #[must_use]
     pub fn for_api(&self, trouble: impl Fn() -> Option<String> + Send + Sync + 'static) -> NodeReadiness {

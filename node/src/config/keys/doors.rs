@@ -43,6 +43,12 @@ pub(super) const API: &[Key] = &[
     defaulted("api.sign-requests-max", Form::Id, "4096", "Sign requests at one time; more are answered 503 at once"),
     defaulted("api.connections-max", Form::Id, "1024", "Open connections at one time"),
     defaulted("api.idle-timeout", Form::Duration, "100s", "After which an idle connection is closed"),
+    defaulted(
+        "api.drain-delay",
+        Form::Duration,
+        "1500ms",
+        "How long a node that stops still serves while /ready says 503: for balancers to notice",
+    ),
 ];
 
 pub(super) const PEER: &[Key] = &[

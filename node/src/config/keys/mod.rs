@@ -111,6 +111,9 @@ const MACHINERY: &[Key] = &[
     defaulted("raft.leader-wait", Form::Duration, "2s", "How long a request waits for a leader"),
     defaulted("raft.forward-try", Form::Duration, "150ms", "Deadline of one try to forward an intent"),
     defaulted("raft.snapshot-every", Form::Id, "10000", "Log entries between snapshots"),
+    defaulted("raft.snapshot-bytes", Form::Bytes, "64MiB", "Log between snapshots, and behind the newest, at most"),
+    defaulted("disk.warn-percent", Form::Id, "80", "Use of the data directory's file system that is warned of"),
+    defaulted("disk.stop-percent", Form::Id, "95", "Use from which the node takes no proposals and does not lead"),
 ];
 
 const fn length(sections: &[&[Key]]) -> usize {
