@@ -155,6 +155,13 @@ fn judged(outcome: &Outcome, was_held: bool) -> Line {
         Outcome::TokenHeld
         | Outcome::TokenRevoked { .. }
         | Outcome::AuditAnchored
+        | Outcome::RulesRaised(_)
+        | Outcome::JoinTokenHeld
+        | Outcome::JoinTokenRevoked { .. }
+        | Outcome::NodeAdmitted
+        | Outcome::NodeRetired
+        | Outcome::PositionsNoted
+        | Outcome::Resumed { .. }
         | Outcome::Initialised
         | Outcome::Judged(_)
         | Outcome::DataKeyHeld

@@ -297,6 +297,13 @@ fn judged(outcome: Option<&Outcome>, was_held: bool) -> ImportStatus {
             Outcome::TokenHeld
             | Outcome::TokenRevoked { .. }
             | Outcome::AuditAnchored
+            | Outcome::RulesRaised(_)
+            | Outcome::JoinTokenHeld
+            | Outcome::JoinTokenRevoked { .. }
+            | Outcome::NodeAdmitted
+            | Outcome::NodeRetired
+            | Outcome::PositionsNoted
+            | Outcome::Resumed { .. }
             | Outcome::Initialised
             | Outcome::Judged(_)
             | Outcome::DataKeyHeld
@@ -335,7 +342,14 @@ pub(crate) fn rejection(outcome: &Outcome) -> Option<String> {
         | Outcome::DataKeyRemoved { .. }
         | Outcome::TokenHeld
         | Outcome::TokenRevoked { .. }
-        | Outcome::AuditAnchored => None,
+        | Outcome::AuditAnchored
+        | Outcome::RulesRaised(_)
+        | Outcome::JoinTokenHeld
+        | Outcome::JoinTokenRevoked { .. }
+        | Outcome::NodeAdmitted
+        | Outcome::NodeRetired
+        | Outcome::PositionsNoted
+        | Outcome::Resumed { .. } => None,
     }
 }
 

@@ -116,6 +116,9 @@ impl Cluster {
                 self.await_lease(deadline).await.map_err(|error| unavailable(&error.reason))?;
                 // After the wait: with a live lease this node knows every change that was acknowledged.
                 self.read(admit).map_err(denied)?;
+                if self.read(State::awaiting_floor) {
+                    return Err(unavailable(AWAITING_FLOOR));
+                }
                 Ok(Leave::Local(unslashable))
             }
             // `unslashable` answers `Some` for every local path; without one there is no leave.
@@ -200,6 +203,7 @@ impl Cluster {
                         return Err(AuthorizeError::Refused { violation, log_index: logged.index });
                     }
                     Ruling::UnknownKey => return Err(AuthorizeError::UnknownKey(intent.public_key)),
+                    Ruling::AwaitingFloor => return Err(unavailable(AWAITING_FLOOR)),
                     Ruling::Stale { policy_version } => {
                         stale += 1;
                         "the access policy changed on the way".clone_into(&mut reason);
@@ -266,10 +270,21 @@ impl Cluster {
             | Outcome::TokenHeld
             | Outcome::TokenRevoked { .. }
             | Outcome::AuditAnchored
+            | Outcome::RulesRaised(_)
+            | Outcome::JoinTokenHeld
+            | Outcome::JoinTokenRevoked { .. }
+            | Outcome::NodeAdmitted
+            | Outcome::NodeRetired
+            | Outcome::PositionsNoted
+            | Outcome::Resumed { .. }
             | Outcome::Rejected(_) => Err(Failure::Unknown),
         }
     }
 }
+
+/// Why a restored cluster signs nothing yet, and the way out.
+pub const AWAITING_FLOOR: &str = "the cluster was restored and signs nothing until `consigner cluster resume \
+                                  --at-epoch N` has raised all histories";
 
 /// Longest client name kept with a record; names come from certificates that the operator's CA signed.
 const PEER_CHARS_MAX: usize = 128;

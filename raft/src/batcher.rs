@@ -124,7 +124,14 @@ fn encoded_bytes(command: &Command) -> usize {
         | Command::SetPolicy { .. }
         | Command::AddToken { .. }
         | Command::RevokeToken { .. }
-        | Command::AnchorAudit(_) => codec::encode(command).len(),
+        | Command::AnchorAudit(_)
+        | Command::RaiseRules { .. }
+        | Command::AddJoinToken(_)
+        | Command::RevokeJoinToken { .. }
+        | Command::AdmitNode { .. }
+        | Command::RetireNode { .. }
+        | Command::NotePositions(_)
+        | Command::Resume(_) => codec::encode(command).len(),
     }
 }
 
@@ -266,7 +273,14 @@ impl Lanes {
             | Command::SetPolicy { .. }
             | Command::AddToken { .. }
             | Command::RevokeToken { .. }
-            | Command::AnchorAudit(_) => &mut self.others,
+            | Command::AnchorAudit(_)
+            | Command::RaiseRules { .. }
+            | Command::AddJoinToken(_)
+            | Command::RevokeJoinToken { .. }
+            | Command::AdmitNode { .. }
+            | Command::RetireNode { .. }
+            | Command::NotePositions(_)
+            | Command::Resume(_) => &mut self.others,
         };
         lane.push_back(job);
     }

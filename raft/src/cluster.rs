@@ -163,7 +163,7 @@ impl Cluster {
 
     /// Whether the applied state holds this key.
     pub(crate) fn holds(&self, public_key: &PublicKey) -> bool {
-        self.read(|state| state.validator(public_key).is_some_and(|known| known.key.is_some()))
+        self.read(|state| state.holds(public_key))
     }
 
     /// Who leads.

@@ -27,7 +27,13 @@ pub fn changes(changes: &[Change]) {
             | Change::DataKeyRemoved(_)
             | Change::TokenAdded { .. }
             | Change::TokenRevoked { .. }
-            | Change::AuditAnchored(_) => {}
+            | Change::AuditAnchored(_)
+            | Change::JoinTokenAdded { .. }
+            | Change::JoinTokenRevoked { .. } => {}
+            Change::RulesRaised(version) => tracing::info!(version, "the cluster moved to newer rules"),
+            Change::NodeAdmitted { node, name, .. } => tracing::info!(node, name, "a node was admitted"),
+            Change::NodeRetired { node } => tracing::info!(node, "a node left for good"),
+            Change::Resumed(floor) => tracing::warn!(?floor, "the restored cluster signs again, above this floor"),
         }
     }
 }

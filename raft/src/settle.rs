@@ -9,7 +9,7 @@
 //! that leases by its word end 1.5 X after the election of its successor, which lies before the barrier. Waiting 2 X
 //! after the barrier leaves X/2 for clocks that do not run alike.
 
-use crate::authorize::Admit;
+use crate::authorize::{AWAITING_FLOOR, Admit};
 use crate::clock;
 use crate::cluster::{Cluster, Release, Unavailable};
 use crate::peer::wire::{self, Settling};
@@ -100,7 +100,7 @@ impl Cluster {
     /// key, or the right, gone.
     ///
     /// # Errors
-    /// As [`Cluster::await_release`].
+    /// As [`Cluster::await_release`]; also while a restored cluster waits for its floor.
     pub async fn may_release(
         &self,
         public_key: &PublicKey,
@@ -108,11 +108,12 @@ impl Cluster {
         admit: Admit<'_>,
     ) -> Result<Release, Unavailable> {
         self.await_release(deadline).await?;
-        Ok(self.read(|state| match admit(state) {
-            _ if state.validator(public_key).is_none_or(|known| known.key.is_none()) => Release::KeyGone,
-            Ok(()) => Release::Yes,
-            Err(reason) => Release::Denied(reason),
-        }))
+        self.read(|state| match admit(state) {
+            _ if state.awaiting_floor() => Err(Unavailable::because(AWAITING_FLOOR)),
+            _ if !state.holds(public_key) => Ok(Release::KeyGone),
+            Ok(()) => Ok(Release::Yes),
+            Err(reason) => Ok(Release::Denied(reason)),
+        })
     }
 
     async fn settle_within(&self, deadline: Duration, grace: Duration) -> Result<Settlement, Unavailable> {

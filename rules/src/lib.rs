@@ -22,4 +22,4 @@ pub use permit::{SignPermit, Unslashable};
 pub use policy::{Policy, TokenRecord};
 pub use primitives::{Address, Epoch, PublicKey, Root, Signature, Slot};
 pub use slashing::{AgreedDuty, Ruling, Violation};
-pub use state::{Applied, State};
+pub use state::{Applied, RULES_VERSION, State};

@@ -28,7 +28,7 @@ impl SignPermit {
             Ruling::Safe | Ruling::Repeat => {
                 Some(Self { public_key: verdict.public_key, signing_root: verdict.signing_root, log_index: None })
             }
-            Ruling::Refused(_) | Ruling::Stale { .. } | Ruling::UnknownKey => None,
+            Ruling::Refused(_) | Ruling::Stale { .. } | Ruling::UnknownKey | Ruling::AwaitingFloor => None,
         }
     }
 

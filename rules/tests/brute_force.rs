@@ -115,7 +115,15 @@ fn try_signing(position: &Position, message: &Message, tally: &mut Tally) -> Opt
         (Ruling::Refused(_), Demand::Refuse | Demand::NotFresh | Demand::Either)
         | (Ruling::Safe, Demand::AllowFresh | Demand::Either)
         | (Ruling::Repeat, Demand::AllowRepeat | Demand::NotFresh) => true,
-        (Ruling::Safe | Ruling::Repeat | Ruling::Refused(_) | Ruling::Stale { .. } | Ruling::UnknownKey, _) => false,
+        (
+            Ruling::Safe
+            | Ruling::Repeat
+            | Ruling::Refused(_)
+            | Ruling::Stale { .. }
+            | Ruling::UnknownKey
+            | Ruling::AwaitingFloor,
+            _,
+        ) => false,
     };
     assert!(agrees, "{message:?} after {:?}: ruled {ruling:?}, oracle demands {demand:?}", position.oracle);
     match ruling {
@@ -127,7 +135,7 @@ fn try_signing(position: &Position, message: &Message, tally: &mut Tally) -> Opt
             assert_eq!(again, Ruling::Repeat, "{message:?}");
             Some(after)
         }
-        Ruling::Repeat | Ruling::Refused(_) | Ruling::Stale { .. } | Ruling::UnknownKey => {
+        Ruling::Repeat | Ruling::Refused(_) | Ruling::Stale { .. } | Ruling::UnknownKey | Ruling::AwaitingFloor => {
             tally.repeats += usize::from(ruling == Ruling::Repeat);
             tally.refused += usize::from(ruling != Ruling::Repeat);
             assert_eq!(after.rule, position.rule, "only a safe message changes the history");

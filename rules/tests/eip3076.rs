@@ -95,7 +95,7 @@ fn sign(cluster: &mut Checked, public_key: PublicKey, duty: AgreedDuty, root: Ro
     match verdict.ruling {
         Ruling::Safe | Ruling::Repeat => true,
         Ruling::Refused(_) => false,
-        other @ (Ruling::Stale { .. } | Ruling::UnknownKey) => panic!("{other:?}"),
+        other @ (Ruling::Stale { .. } | Ruling::UnknownKey | Ruling::AwaitingFloor) => panic!("{other:?}"),
     }
 }
 

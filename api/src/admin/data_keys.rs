@@ -208,6 +208,13 @@ fn removed(id: [u8; 16], was_held_before: bool, outcome: &Outcome) -> Removed {
         Outcome::TokenHeld
         | Outcome::TokenRevoked { .. }
         | Outcome::AuditAnchored
+        | Outcome::RulesRaised(_)
+        | Outcome::JoinTokenHeld
+        | Outcome::JoinTokenRevoked { .. }
+        | Outcome::NodeAdmitted
+        | Outcome::NodeRetired
+        | Outcome::PositionsNoted
+        | Outcome::Resumed { .. }
         | Outcome::Initialised
         | Outcome::Judged(_)
         | Outcome::DataKeyHeld

@@ -144,6 +144,13 @@ fn raised(outcome: &Outcome) -> Merged {
         Outcome::TokenHeld
         | Outcome::TokenRevoked { .. }
         | Outcome::AuditAnchored
+        | Outcome::RulesRaised(_)
+        | Outcome::JoinTokenHeld
+        | Outcome::JoinTokenRevoked { .. }
+        | Outcome::NodeAdmitted
+        | Outcome::NodeRetired
+        | Outcome::PositionsNoted
+        | Outcome::Resumed { .. }
         | Outcome::Initialised
         | Outcome::Judged(_)
         | Outcome::DataKeyHeld

@@ -1,6 +1,6 @@
 //! What applying commands answers: outcomes for who asked, changes for the archive and the metrics.
 
-use super::{AuditAnchor, ClusterIdentity, HighWatermark, HistoryImport, Verdict};
+use super::{AuditAnchor, ClusterIdentity, Floor, HighWatermark, HistoryImport, Verdict};
 use crate::policy::BadToken;
 use crate::primitives::{ClusterId, PublicKey, Root};
 use crate::slashing::AgreedDuty;
@@ -65,6 +65,26 @@ pub enum Outcome {
     AuditAnchored,
     /// The command changed nothing.
     Rejected(Rejection),
+    /// The rules by which is judged from here on.
+    RulesRaised(u32),
+    /// The join token is held (again, if it already was).
+    JoinTokenHeld,
+    /// The join token is not held (any more).
+    JoinTokenRevoked {
+        /// Whether it was held before.
+        was_held: bool,
+    },
+    /// The node may become a member (still, if it was admitted already).
+    NodeAdmitted,
+    /// The node's id is used up.
+    NodeRetired,
+    /// No position is held that lies below the ones asked for.
+    PositionsNoted,
+    /// The keys may sign.
+    Resumed {
+        /// Validators whose history rose to the floor.
+        raised: u64,
+    },
 }
 
 /// What a deletion found; the statuses of the key manager API.
@@ -157,6 +177,45 @@ pub enum Rejection {
     /// There are as many anchors as a cluster holds.
     #[error("the cluster holds {} audit anchors already", crate::state::AUDIT_ANCHORS_MAX)]
     TooManyAudits,
+    /// The cluster judges by rules that do not know the command yet.
+    #[error("the command needs rules version {needed}; the cluster raises its rules once every member knows them")]
+    NeedsRules {
+        /// The version that it needs.
+        needed: u32,
+    },
+    /// Rules are never lowered.
+    #[error("the cluster judges by rules version {current} already")]
+    RulesWentBack {
+        /// The version that holds.
+        current: u32,
+    },
+    /// No such join token, or it was used.
+    #[error("the join token is not known: it was used, revoked, or never made here")]
+    JoinTokenUnknown,
+    /// The join token is for another node.
+    #[error("the join token was made for node {node}")]
+    JoinTokenOfOtherNode {
+        /// The node that it was made for.
+        node: u64,
+    },
+    /// There are as many join tokens as a cluster holds.
+    #[error("the cluster holds {} join tokens already; revoke some", crate::state::JOIN_TOKENS_MAX)]
+    TooManyJoinTokens,
+    /// Node ids are used once.
+    #[error("the id {node} was used by a node before; choose one that never was")]
+    NodeIdUsed {
+        /// The id.
+        node: u64,
+    },
+    /// There are as many nodes, present and past, as a cluster remembers.
+    #[error("the cluster remembers {} nodes already", crate::state::NODES_MAX)]
+    TooManyNodes,
+    /// The cluster was not restored, or was resumed already.
+    #[error("the cluster does not wait for a floor: its keys sign")]
+    NotAwaitingFloor,
+    /// The floor lies below something that was signed.
+    #[error("the floor lies below what is known to be signed by {0}")]
+    FloorBelowHistory(PublicKey),
 }
 
 /// Something that happened, for the archive, the audit, the keyrings and the metrics.
@@ -228,4 +287,39 @@ pub enum Change {
     },
     /// A node's audit log has come this far.
     AuditAnchored(AuditAnchor),
+    /// The cluster judges by these rules from here on.
+    RulesRaised(u32),
+    /// A node may join.
+    JoinTokenAdded {
+        /// The token's public part.
+        #[serde(with = "serde_bytes")]
+        id: [u8; 8],
+        /// The node.
+        node: u64,
+    },
+    /// A node may not join with this token any more.
+    JoinTokenRevoked {
+        /// The token's public part.
+        #[serde(with = "serde_bytes")]
+        id: [u8; 8],
+        /// The node.
+        node: u64,
+    },
+    /// A node was admitted and its join token used up.
+    NodeAdmitted {
+        /// The node.
+        node: u64,
+        /// Name in its certificate.
+        name: String,
+        /// What tells its disk from others.
+        #[serde(with = "serde_bytes")]
+        incarnation: [u8; 16],
+    },
+    /// A node left for good.
+    NodeRetired {
+        /// The node.
+        node: u64,
+    },
+    /// After a restore: all histories were raised to this floor, and the keys sign.
+    Resumed(Floor),
 }

@@ -4,6 +4,7 @@
 //! order; [`Change`]s tell the archive and the metrics what happened.
 
 mod answer;
+mod lifecycle;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,9 @@ use crate::policy::{Policy, TokenRecord};
 use crate::primitives::{ClusterId, Epoch, PublicKey, RequestId, Root, Slot};
 use crate::slashing::{AgreedDuty, Ruling};
 pub use answer::{Change, KeyDeletion, Outcome, Rejection};
+pub use lifecycle::{Floor, JoinToken, NodePosition};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Upper bound of one encoded command and of one encoded batch, in bytes.
@@ -100,6 +103,41 @@ pub enum Command {
     },
     /// Notes how far a node's audit log has come, so that a shortened or rewritten one is found.
     AnchorAudit(AuditAnchor),
+    /// Judges by these rules from here on; proposed once every member can.
+    RaiseRules {
+        /// The version.
+        version: u32,
+    },
+    /// Lets one node join, once.
+    AddJoinToken(JoinToken),
+    /// Takes that leave back.
+    RevokeJoinToken {
+        /// The token.
+        #[serde(with = "serde_bytes")]
+        id: [u8; 8],
+    },
+    /// Admits a node that showed a join token. The token is used up, and so is the node's id, for ever.
+    AdmitNode {
+        /// The node.
+        node: u64,
+        /// Name in its certificate.
+        name: String,
+        /// What tells this disk from any other that had, or will have, its id.
+        #[serde(with = "serde_bytes")]
+        incarnation: [u8; 16],
+        /// The token that it showed.
+        #[serde(with = "serde_bytes")]
+        token: [u8; 8],
+    },
+    /// Notes that a node left: its id is used up, and how far it had come does not matter any more.
+    RetireNode {
+        /// The node.
+        node: u64,
+    },
+    /// Notes how far nodes have come, so that one which comes back with less is found. Positions only rise.
+    NotePositions(BTreeMap<u64, NodePosition>),
+    /// Ends the wait after a restore: raises all histories to a floor and lets the keys sign.
+    Resume(Floor),
 }
 
 /// How far an audit log has come.

@@ -56,6 +56,8 @@ pub enum Ruling {
     },
     /// The cluster holds no such key; nothing was recorded.
     UnknownKey,
+    /// The cluster was restored and waits for a floor above whatever it may have missed; nothing was recorded.
+    AwaitingFloor,
 }
 
 /// Why a message would be slashable, or cannot be known not to be. Says what is stored and what was asked.

@@ -47,6 +47,10 @@ impl Step<'_> {
         if self.state.cluster.identity.is_none() {
             return Outcome::Rejected(Rejection::NotInitialised);
         }
+        let needed = command.rules_needed();
+        if needed > self.state.rules_version() {
+            return Outcome::Rejected(Rejection::NeedsRules { needed });
+        }
         match command {
             Command::Initialise(identity) => self.initialise(identity),
             Command::Sign(intent) => Outcome::Judged(self.sign(intent)),
@@ -67,6 +71,13 @@ impl Step<'_> {
             Command::AddToken { token, policy_version } => self.add_token(token, *policy_version),
             Command::RevokeToken { id } => self.revoke_token(id),
             Command::AnchorAudit(anchor) => self.anchor_audit(anchor),
+            Command::RaiseRules { version } => self.raise_rules(*version),
+            Command::AddJoinToken(token) => self.add_join_token(token),
+            Command::RevokeJoinToken { id } => self.revoke_join_token(id),
+            Command::AdmitNode { node, name, incarnation, token } => self.admit_node(*node, name, incarnation, token),
+            Command::RetireNode { node } => self.retire_node(*node),
+            Command::NotePositions(positions) => self.note_positions(positions),
+            Command::Resume(floor) => self.resume(floor),
         }
     }
 
@@ -96,7 +107,7 @@ impl Step<'_> {
                 peer: intent.peer.clone(),
                 violation: *violation,
             }),
-            Ruling::Repeat | Ruling::Stale { .. } | Ruling::UnknownKey => {}
+            Ruling::Repeat | Ruling::Stale { .. } | Ruling::UnknownKey | Ruling::AwaitingFloor => {}
         }
         Verdict {
             request_id: intent.request_id,
@@ -108,6 +119,9 @@ impl Step<'_> {
     }
 
     fn judge(&mut self, intent: &SignIntent) -> Ruling {
+        if self.state.awaiting_floor() {
+            return Ruling::AwaitingFloor;
+        }
         let cluster = &self.state.cluster;
         if intent.policy_version != cluster.policy_version {
             return Ruling::Stale { policy_version: cluster.policy_version };
@@ -153,7 +167,7 @@ impl Step<'_> {
         self.state.cluster = cluster;
     }
 
-    fn replace_history(&mut self, public_key: &PublicKey, history: History) {
+    pub(super) fn replace_history(&mut self, public_key: &PublicKey, history: History) {
         let validator = self.state.validators.entry(*public_key).or_default();
         if validator.history == history {
             return;

@@ -37,10 +37,6 @@ impl State {
         }
         counts
     }
-
-    fn held_key(&self, public_key: &PublicKey) -> Option<&Arc<SealedKey>> {
-        self.validators.get(public_key)?.key.as_ref()
-    }
 }
 
 impl Step<'_> {
@@ -99,8 +95,9 @@ impl Step<'_> {
         if let Some(history) = history {
             self.merge_history(history);
         }
-        let duplicate = self.state.held_key(&public_key).is_some();
+        let duplicate = self.state.holds(&public_key);
         if !duplicate {
+            self.raise_to_floor(&public_key);
             self.write(None, records::key_record(sealed));
             self.state.validators.entry(public_key).or_default().key = Some(Arc::new(sealed.clone()));
             self.touched.keys.insert(public_key);

@@ -9,16 +9,25 @@ mod access;
 mod access_tests;
 mod apply;
 mod digest;
+mod floor;
+#[cfg(test)]
+mod floor_tests;
 #[cfg(test)]
 mod key_tests;
 mod keys;
+#[cfg(test)]
+mod node_tests;
+mod nodes;
 mod records;
+mod rules;
+#[cfg(test)]
+mod rules_tests;
 #[cfg(test)]
 mod tests;
 
 use crate::command::{
     AuditAnchor, Change, ClusterIdentity, DataKey, HighWatermark, HistoryImport, ImportedAttestation, ImportedBlock,
-    Outcome, SealedKey,
+    JoinToken, NodePosition, Outcome, SealedKey,
 };
 use crate::policy::TokenRecord;
 use crate::primitives::{PublicKey, Root};
@@ -26,20 +35,16 @@ use crate::slashing::History;
 pub use access::AUDIT_ANCHORS_MAX;
 use access::HeldPolicy;
 use digest::Digest;
+use floor::HeldFloor;
+pub use floor::Rebirth;
 pub use keys::TouchedKeys;
+pub use nodes::{JOIN_TOKENS_MAX, NODES_MAX, NodeRecord};
 pub use records::{CorruptRecord, Record, RecordWrite};
+use rules::RULES_VERSION_AT_BIRTH;
+pub use rules::{RULES_VERSION, TooNew};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// The version of the rules of this binary; a state that asks for more must not be applied to.
-pub const RULES_VERSION: u32 = 1;
-
-/// The version of the rules under which every cluster is born; never raised with [`RULES_VERSION`].
-///
-/// A newer binary must replay an old log, and join a cluster of older binaries, to the same bytes: what a new state
-/// holds may depend on the commands alone, never on the binary that applies them.
-const RULES_VERSION_AT_BIRTH: u32 = 1;
 
 /// Everything that the cluster agrees on.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +55,10 @@ pub struct State {
     policy: Option<HeldPolicy>,
     tokens: BTreeMap<[u8; 8], Arc<TokenRecord>>,
     audit_anchors: BTreeMap<[u8; 32], AuditAnchor>,
+    join_tokens: BTreeMap<[u8; 8], JoinToken>,
+    nodes: BTreeMap<u64, NodeRecord>,
+    positions: BTreeMap<u64, NodePosition>,
+    floor: Option<HeldFloor>,
     digest: Digest,
 }
 
@@ -115,6 +124,12 @@ impl State {
     #[must_use]
     pub fn validator(&self, public_key: &PublicKey) -> Option<&Validator> {
         self.validators.get(public_key)
+    }
+
+    /// Whether the cluster holds this validator's key.
+    #[must_use]
+    pub fn holds(&self, public_key: &PublicKey) -> bool {
+        self.validators.get(public_key).is_some_and(|known| known.key.is_some())
     }
 
     /// How often a key was deleted: what an import or a deletion must have seen to take effect.

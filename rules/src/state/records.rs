@@ -5,19 +5,25 @@
 //! | `c` | [`Cluster`] |
 //! | `a` + public key of an audit log | [`AuditAnchor`] |
 //! | `d` + data-key id | [`DataKey`] |
+//! | `f` | [`HeldFloor`], after a restore |
 //! | `h` + public key | [`History`] |
+//! | `j` + join-token id | [`JoinToken`] |
 //! | `k` + public key | [`SealedKey`] |
+//! | `n` + node id | [`NodeRecord`] |
 //! | `p` | [`HeldPolicy`] |
+//! | `q` + node id | [`NodePosition`] |
 //! | `t` + token id | [`TokenRecord`] |
 //! | `x` + public key | how often the key was deleted, if it was |
 //!
-//! Values are in the form of [`crate::codec`].
+//! Values are in the form of [`crate::codec`]; node ids in names are big-endian. `f`, `j`, `n` and `q` came with rules
+//! version 2. A new kind of record needs a new version of the rules, and a kind never changes its form.
 
 use super::access::HeldPolicy;
 use super::digest::Digest;
-use super::{Cluster, RULES_VERSION, State};
+use super::floor::HeldFloor;
+use super::{Cluster, NodeRecord, RULES_VERSION, State};
 use crate::codec::{self, DecodeError};
-use crate::command::{AuditAnchor, DataKey, SealedKey};
+use crate::command::{AuditAnchor, DataKey, JoinToken, NodePosition, SealedKey};
 use crate::policy::TokenRecord;
 use crate::primitives::PublicKey;
 use crate::slashing::History;
@@ -26,9 +32,13 @@ use std::sync::Arc;
 const AUDIT_ANCHOR: u8 = b'a';
 const CLUSTER: u8 = b'c';
 const DATA_KEY: u8 = b'd';
+const FLOOR: u8 = b'f';
 const HISTORY: u8 = b'h';
+const JOIN_TOKEN: u8 = b'j';
 const KEY: u8 = b'k';
+const NODE: u8 = b'n';
 const POLICY: u8 = b'p';
+const POSITION: u8 = b'q';
 const TOKEN: u8 = b't';
 const DELETIONS: u8 = b'x';
 
@@ -108,6 +118,22 @@ pub(super) fn audit_anchor_record(anchor: &AuditAnchor) -> Record {
     Record { key: named(AUDIT_ANCHOR, &anchor.public_key), value: codec::encode(anchor) }
 }
 
+pub(super) fn floor_record(floor: &HeldFloor) -> Record {
+    Record { key: vec![FLOOR], value: codec::encode(floor) }
+}
+
+pub(super) fn join_token_record(token: &JoinToken) -> Record {
+    Record { key: named(JOIN_TOKEN, &token.id), value: codec::encode(token) }
+}
+
+pub(super) fn node_record(node: u64, record: &NodeRecord) -> Record {
+    Record { key: named(NODE, &node.to_be_bytes()), value: codec::encode(record) }
+}
+
+pub(super) fn position_record(node: u64, position: &NodePosition) -> Record {
+    Record { key: named(POSITION, &node.to_be_bytes()), value: codec::encode(position) }
+}
+
 fn named(kind: u8, name: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + name.len());
     key.push(kind);
@@ -130,7 +156,16 @@ impl State {
         let policy = self.policy.as_ref().map(policy_record);
         let tokens = self.tokens.values().map(|token| token_record(token));
         let anchors = self.audit_anchors.values().map(audit_anchor_record);
-        cluster.into_iter().chain(data_keys).chain(validators).chain(policy).chain(tokens).chain(anchors)
+        let access = policy.into_iter().chain(tokens).chain(anchors);
+        cluster.into_iter().chain(data_keys).chain(validators).chain(access).chain(self.lifecycle_records())
+    }
+
+    fn lifecycle_records(&self) -> impl Iterator<Item = Record> {
+        let floor = self.floor.as_ref().map(floor_record);
+        let join_tokens = self.join_tokens.values().map(join_token_record);
+        let nodes = self.nodes.iter().map(|(node, record)| node_record(*node, record));
+        let positions = self.positions.iter().map(|(node, position)| position_record(*node, position));
+        floor.into_iter().chain(join_tokens).chain(nodes).chain(positions)
     }
 
     /// Builds a state from records in any order.
@@ -143,18 +178,30 @@ impl State {
         V: AsRef<[u8]>,
     {
         let mut state = Self::default();
+        let mut first = None;
         for (key, value) in records {
-            state.load(key.as_ref(), value.as_ref())?;
+            let (key, value) = (key.as_ref(), value.as_ref());
+            // Newer rules bring records that this binary cannot know: say that rather than that one is unknown.
+            if first.is_none() || key == [CLUSTER] {
+                first = state.load(key, value).err().or(first);
+            }
         }
         if state.cluster.rules_version > RULES_VERSION {
             return Err(CorruptRecord::NewerRules { found: state.cluster.rules_version });
         }
+        match first {
+            Some(corrupt) => Err(corrupt),
+            None => Ok(state.with_digest()),
+        }
+    }
+
+    /// With the digest of its records, computed afresh.
+    pub(super) fn with_digest(self) -> Self {
         let mut digest = Digest::default();
-        for record in state.records() {
+        for record in self.records() {
             digest.add(&record);
         }
-        state.digest = digest;
-        Ok(state)
+        Self { digest, ..self }
     }
 
     fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRecord> {
@@ -191,10 +238,26 @@ impl State {
                 expect_name(*kind, name, &anchor.public_key)?;
                 self.audit_anchors.insert(anchor.public_key, anchor);
             }
+            (FLOOR, 0) => self.floor = Some(read(*kind, value)?),
+            (JOIN_TOKEN, 8) => {
+                let token: JoinToken = read(*kind, value)?;
+                expect_name(*kind, name, &token.id)?;
+                self.join_tokens.insert(token.id, token);
+            }
+            (NODE, 8) => {
+                self.nodes.insert(node_id(name)?, read(*kind, value)?);
+            }
+            (POSITION, 8) => {
+                self.positions.insert(node_id(name)?, read(*kind, value)?);
+            }
             _ => return Err(CorruptRecord::UnknownKey(key.len())),
         }
         Ok(())
     }
+}
+
+fn node_id(name: &[u8]) -> Result<u64, CorruptRecord> {
+    name.try_into().map(u64::from_be_bytes).map_err(|_| CorruptRecord::UnknownKey(1 + name.len()))
 }
 
 fn read<T: serde::de::DeserializeOwned>(kind: u8, value: &[u8]) -> Result<T, CorruptRecord> {

@@ -113,13 +113,18 @@ impl Checked {
         assert_eq!((loaded.policy(), loaded.policy_since()), (self.state.policy(), self.state.policy_since()));
         assert!(loaded.tokens().eq(self.state.tokens()));
         assert!(loaded.audit_anchors().eq(self.state.audit_anchors()));
+        assert!(loaded.join_tokens().eq(self.state.join_tokens()) && loaded.nodes().eq(self.state.nodes()));
+        assert_eq!(loaded.positions(), self.state.positions());
+        assert_eq!((loaded.awaiting_floor(), loaded.floor()), (self.state.awaiting_floor(), self.state.floor()));
     }
 }
 
 /// S3: no command lowers or forgets a watermark or takes the policy back.
 fn assert_watermarks_kept(before: &State, after: &State) {
     assert!(after.cluster().policy_version >= before.cluster().policy_version);
+    assert!(after.rules_version() >= before.rules_version());
     assert_rights_kept(before, after);
+    assert_ids_used_once(before, after);
     assert!(before.identity().is_none() || before.identity() == after.identity());
     for (public_key, old) in before.validators() {
         let new = after.validator(public_key).cloned().unwrap_or_default();
@@ -146,6 +151,24 @@ fn assert_rights_kept(before: &State, after: &State) {
     }
 }
 
+/// A used id stays used, by the disk that had it first; what left does not come back; positions only rise.
+fn assert_ids_used_once(before: &State, after: &State) {
+    for (node, old) in before.nodes() {
+        let new = after.node_record(node).expect("a used id stays used");
+        assert!(new.incarnation == old.incarnation && new.retired >= old.retired);
+    }
+    for (node, old) in before.positions() {
+        match after.position_of(*node) {
+            Some(new) => assert!(new >= *old),
+            None => assert!(after.node_record(*node).is_some_and(|record| record.retired)),
+        }
+    }
+    assert!(after.nodes().all(|(node, record)| !record.retired || after.position_of(node).is_none()));
+    assert!(after.join_tokens().all(|token| after.node_record(token.node).is_none()), "leave for an id that is used");
+    assert!(before.floor().is_none() || before.floor() == after.floor());
+    assert!(!after.awaiting_floor() || before.awaiting_floor(), "only a restore waits for a floor");
+}
+
 /// No key moves or goes unless a command says so, whoever holds keyrings is told, and no key lies under no data key.
 fn assert_keys_follow(before: &State, batch: &CommandBatch, applied: &Applied, after: &State) {
     let sealed = |state: &State| -> BTreeMap<PublicKey, SealedKey> {
@@ -168,7 +191,14 @@ fn assert_keys_follow(before: &State, batch: &CommandBatch, applied: &Applied, a
             | Command::SetPolicy { .. }
             | Command::AddToken { .. }
             | Command::RevokeToken { .. }
-            | Command::AnchorAudit(_) => false,
+            | Command::AnchorAudit(_)
+            | Command::RaiseRules { .. }
+            | Command::AddJoinToken(_)
+            | Command::RevokeJoinToken { .. }
+            | Command::AdmitNode { .. }
+            | Command::RetireNode { .. }
+            | Command::NotePositions(_)
+            | Command::Resume(_) => false,
         };
         assert!(batch.commands.iter().any(named), "{public_key} moved by itself");
     }
