@@ -6,14 +6,19 @@
 //! first failed write or fsync: the log poisons itself and tells the node to stop.
 
 pub mod audit;
+pub mod backup;
+pub mod boot;
 pub mod disk;
 pub mod identity;
 pub mod log;
 pub mod snapshot;
 pub mod start;
 pub mod state;
+#[cfg(feature = "postgres")]
+pub mod web3signer;
 
 pub use audit::{AuditEntry, AuditError, AuditHead, AuditLog, AuditOptions, AuditStats};
+pub use boot::{Boot, PeerBook};
 pub use disk::{Disk, DiskFile, RealDisk, SimDisk};
 pub use identity::{DataDir, DataDirError, NodeIdentity, PastMarker};
 pub use log::{Done, FatalHook, LogPosition, Wal, WalError, WalOptions, WalStats};
