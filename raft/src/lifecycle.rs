@@ -19,7 +19,7 @@ use crate::recover::{self, OpenError, Recovered};
 use crate::rounds::Rounds;
 use crate::settle::SETTLES_MAX;
 use crate::typ::Raft;
-use crate::types::{Leadership, NodeStatus, Role, Timing};
+use crate::types::{Leadership, Member, NodeStatus, Role, Timing};
 use consigner_storage::log::WalOptions;
 use openraft::{Config, SnapshotPolicy};
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl Cluster {
         };
         let machine = Machine::new(Arc::clone(&shared), parts);
         let wal = Arc::clone(&recovered.wal);
-        let me = Me { node_id: options.node_id, cluster_id: options.cluster_id, boot: boot_nonce()? };
+        let me = Me { node_id: options.node_id, cluster_id: options.cluster_id, boot: recovered.boot };
         let links = Arc::new(Links::new(me.clone(), options.peer_tls));
         let network = Network::new(Arc::clone(&links), Arc::clone(&wal));
         let log = LogStore::new(Arc::clone(&wal), Some(covered)).with_past(Arc::clone(&recovered.past));
@@ -89,7 +89,7 @@ impl Cluster {
             .await
             .map_err(|error| OpenError::Raft(crate::chain(&error)))?;
         let inner = Inner {
-            member: options.member,
+            member: Member { incarnation: recovered.boot.incarnation_hex(), ..options.member },
             lease: Lease::new(options.timing.lease),
             batcher: Batcher::start(raft.clone(), Arc::clone(&shared), options.timing.lease, &options.on_fatal),
             timing: options.timing,
@@ -188,7 +188,7 @@ impl Cluster {
     }
 
     /// The other voters, those with the longest log first.
-    fn successors(&self) -> Vec<(u64, crate::types::Member)> {
+    fn successors(&self) -> Vec<(u64, Member)> {
         let metrics = self.raft().metrics();
         let now = metrics.borrow();
         let membership = now.membership_config.membership();
@@ -246,12 +246,6 @@ fn raft_config(timing: &Timing, snapshot_every: u64) -> Result<Config, OpenError
         ..Config::default()
     };
     config.validate().map_err(|error| OpenError::Timing(error.to_string()))
-}
-
-fn boot_nonce() -> Result<String, OpenError> {
-    let mut nonce = [0_u8; 16];
-    getrandom::fill(&mut nonce).map_err(|error| OpenError::Raft(format!("no randomness: {error}")))?;
-    Ok(hex::encode(nonce))
 }
 
 /// Renews the lease: a leader by confirming its quorum, a follower by pinging the leader. Every renewal counts from

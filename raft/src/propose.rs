@@ -95,8 +95,9 @@ impl Cluster {
         if members.contains_key(&0) {
             return Err(InitialiseError::Members("node ids begin at 1".to_owned()));
         }
-        if members.get(&me).is_none_or(|member| *member != self.inner.member) {
-            let expected = &self.inner.member;
+        let expected = &self.inner.member;
+        let same = |member: &Member| Member { incarnation: String::new(), ..member.clone() };
+        if members.get(&me).is_none_or(|member| same(member) != same(expected)) {
             return Err(InitialiseError::Members(format!(
                 "the member list must name this node as it advertises itself: id {me}, name {}, peer address {}, API \
                  URL {}",

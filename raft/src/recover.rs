@@ -13,7 +13,7 @@ use consigner_rules::primitives::ClusterId;
 use consigner_rules::state::CorruptRecord;
 use consigner_storage::log::{Wal, WalError, WalOptions};
 use consigner_storage::{
-    DataDir, DataDirError, NodeIdentity, Opened, PastMarker, RealDisk, SnapshotError, SnapshotStore, StartFacts,
+    Boot, DataDir, DataDirError, NodeIdentity, Opened, PastMarker, PeerBook, RealDisk, SnapshotError, SnapshotStore, StartFacts,
     StartRefusal, StateError, StateStore, check_start,
 };
 use std::path::Path;
@@ -79,6 +79,10 @@ pub struct Recovered {
     pub state: State,
     /// Where in the log it stands.
     pub standing: Standing,
+    /// This start, counted on the disk.
+    pub boot: Boot,
+    /// The newest starts of the others.
+    pub book: PeerBook,
 }
 
 /// Opens everything below `path` and checks it. Blocking: called before the node serves anything.
@@ -130,7 +134,9 @@ pub fn recover(path: &Path, node_id: u64, cluster_id: ClusterId, options: WalOpt
         metrics::counter!("consigner_state_rebuilds_total").increment(1);
     }
     let (wal, snapshots, store) = (Arc::new(wal), Arc::new(snapshots), Arc::new(store));
-    Ok(Recovered { dir, wal, past: Arc::new(past), snapshots, store, state, standing })
+    // Counted only once everything is found good: a start that is refused uses up no number.
+    let (book, boot) = (dir.peers()?, dir.next_boot()?);
+    Ok(Recovered { dir, wal, past: Arc::new(past), snapshots, store, state, standing, boot, book })
 }
 
 type Base = (State, Standing);

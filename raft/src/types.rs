@@ -12,6 +12,10 @@ pub struct Member {
     pub peer_addr: String,
     /// Where clients reach it, `https://host:port`, without a trailing slash; empty if it must not be redirected to.
     pub api_url: String,
+    /// Which life of its disk was admitted, 32 hexadecimal digits; empty in memberships from before there was one. Left
+    /// out of the encoded form when empty: old entries keep their bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub incarnation: String,
 }
 
 /// Raft timers and what follows from them.

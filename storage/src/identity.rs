@@ -3,11 +3,12 @@
 //! ```text
 //! DIR/lock          flock of the running process
 //! DIR/initialized   format version, node id, cluster id, checksum; written once everything below stands
+//! DIR/incarnation, DIR/boot, DIR/peers   which life and which start of it this is ([`crate::boot`])
 //! DIR/past          written before the first record of the log counts: from then on an empty log is a lost one
 //! DIR/log/          the write-ahead log          DIR/snapshots/    snapshots          DIR/state/    sled
 //! ```
 //! In: a path and who we are. Out: a directory that is ours, or a refusal that says what to do (S5).
-//! Deliberately absent: the boot counter and nonce by which peers notice a copied disk (DESIGN 9): a later issue.
+//! Deliberately absent: what tells a copied or an older directory from this one ([`crate::boot`]; DESIGN 9).
 
 use std::fmt;
 use std::io;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
+use crate::boot::{self, Boot, BootError, PeerBook};
 use crate::disk::{self, Disk, DiskLock};
 use crate::log::{self, Wal, WalError, WalOptions};
 use crate::snapshot::{SnapshotError, SnapshotStore};
@@ -78,6 +80,20 @@ pub enum DataDirError {
     /// A log with records, a snapshot or a state, and no marker.
     #[error("{} holds data but no `initialized` marker: not a fresh directory, and nothing says whose data it is", .0.display())]
     MarkerMissing(PathBuf),
+    /// One of the files by which other nodes know this directory again is gone or damaged.
+    #[error(
+        "{} has lost its `{file}`, by which the other nodes know it again: replace this node (`consigner cluster replace`)",
+        .dir.display()
+    )]
+    Boot {
+        /// The directory.
+        dir: PathBuf,
+        /// Which file.
+        file: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The file system failed.
     #[error("data directory {}: {action} failed", .dir.display())]
     Io {
@@ -100,6 +116,7 @@ pub struct DataDir {
     dir: PathBuf,
     identity: NodeIdentity,
     fresh: bool,
+    incarnation: [u8; 16],
     _lock: Box<dyn DiskLock>,
 }
 
@@ -122,9 +139,9 @@ impl DataDir {
         let marker = dir.join(INITIALIZED);
         let has_log = log::holds_segments(&*disk, &dir.join(LOG)).map_err(io("looking for the log"))?;
         let fresh = !disk.exists(&marker).map_err(io("looking for the marker"))?;
-        let data = DataDir { disk, dir: dir.to_path_buf(), identity, fresh, _lock: lock };
+        let mut data = DataDir { disk, dir: dir.to_path_buf(), identity, fresh, incarnation: [0; 16], _lock: lock };
         if fresh {
-            data.initialize(has_log)?;
+            data.incarnation = data.initialize(has_log)?;
         } else {
             let bytes = disk::read_file(&*data.disk, &marker).map_err(io("reading the marker"))?;
             data.check(&bytes)?;
@@ -132,12 +149,13 @@ impl DataDir {
                 return Err(DataDirError::LogMissing(data.dir));
             }
             data.make_dirs()?;
+            data.incarnation = boot::incarnation(&*data.disk, dir).map_err(|error| data.boot_error(error))?;
         }
         Ok(data)
     }
 
-    /// Makes everything that the marker promises, then the marker.
-    fn initialize(&self, has_log: bool) -> Result<(), DataDirError> {
+    /// Makes everything that the marker promises, then the marker. Answers the new incarnation.
+    fn initialize(&self, has_log: bool) -> Result<[u8; 16], DataDirError> {
         self.make_dirs()?;
         let wal = self.wal(WalOptions::default(), true)?;
         // A crash may have come between the log and the marker: an empty log is still a fresh start.
@@ -151,8 +169,26 @@ impl DataDir {
                 return Err(DataDirError::MarkerMissing(self.dir.clone()));
             }
         }
+        if boot::has_started(&*self.disk, &self.dir).map_err(|error| self.boot_error((boot::BOOT, error)))? {
+            return Err(DataDirError::MarkerMissing(self.dir.clone()));
+        }
+        // Always a new one: what is left of an earlier life must not be taken for this one.
+        let incarnation = boot::initialize(&*self.disk, &self.dir).map_err(|error| self.boot_error(error))?;
         let io = |source| DataDirError::Io { dir: self.dir.clone(), action: "writing the marker", source };
-        disk::write_file_durably(&*self.disk, &self.dir.join(INITIALIZED), marker(self.identity).as_bytes()).map_err(io)
+        let marker = marker(self.identity);
+        disk::write_file_durably(&*self.disk, &self.dir.join(INITIALIZED), marker.as_bytes()).map_err(io)?;
+        Ok(incarnation)
+    }
+
+    fn boot_error(&self, (file, error): (&'static str, BootError)) -> DataDirError {
+        match error {
+            BootError::Io(source) => {
+                DataDirError::Io { dir: self.dir.clone(), action: "reading or writing who it is", source }
+            }
+            BootError::Lost | BootError::Damaged(_) | BootError::Format(_) => {
+                DataDirError::Boot { dir: self.dir.clone(), file, source: Box::new(error) }
+            }
+        }
     }
 
     fn make_dirs(&self) -> Result<(), DataDirError> {
@@ -187,6 +223,28 @@ impl DataDir {
     /// Whose directory it is.
     pub fn identity(&self) -> NodeIdentity {
         self.identity
+    }
+
+    /// Random, the same as long as the directory lives; a wiped one comes back with another.
+    pub fn incarnation(&self) -> [u8; 16] {
+        self.incarnation
+    }
+
+    /// Counts this start. To be called once per start, after the directory's content was found good and before a socket
+    /// opens; durable on return.
+    ///
+    /// # Errors
+    /// [`DataDirError::Boot`], [`DataDirError::Io`].
+    pub fn next_boot(&self) -> Result<Boot, DataDirError> {
+        boot::next(&*self.disk, &self.dir, self.incarnation).map_err(|error| self.boot_error(error))
+    }
+
+    /// The newest starts of the other nodes.
+    ///
+    /// # Errors
+    /// [`DataDirError::Boot`], [`DataDirError::Io`].
+    pub fn peers(&self) -> Result<PeerBook, DataDirError> {
+        PeerBook::open(Arc::clone(&self.disk), &self.dir).map_err(|error| self.boot_error((boot::PEERS, error)))
     }
 
     /// Opens the log. An `initialized` directory without one is refused, whatever `options.create` says.

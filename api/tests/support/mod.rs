@@ -224,7 +224,7 @@ impl Site {
         };
         let door = Door::bind(config).await.unwrap();
         let api_url = format!("https://127.0.0.1:{}", 9000 + 10 * (id - 1));
-        let member = Member { name: name.clone(), peer_addr: door.local_addr().to_string(), api_url };
+        let member = Member { name: name.clone(), peer_addr: door.local_addr().to_string(), api_url, ..Member::default() };
         let keyring = Arc::new(Keyring::new(&KeyringOptions::default()).unwrap());
         let custody = Custody::new(keyring.clone(), self.sealers.clone(), CLUSTER_ID);
         let stop = CancellationToken::new();
@@ -303,7 +303,7 @@ impl Node {
     }
 
     pub fn member_json(&self) -> Value {
-        let Member { name, peer_addr, api_url } = &self.member;
+        let Member { name, peer_addr, api_url, .. } = &self.member;
         let id = self.app.cluster.node_id();
         serde_json::json!({"id": id, "name": name, "peer_addr": peer_addr, "api_url": api_url})
     }

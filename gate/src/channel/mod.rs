@@ -1,7 +1,7 @@
 //! The channel to one other node: HTTP/2 over mutual TLS, one connection shared by all calls.
 //!
-//! In: path, headers, body, deadline, the longest acceptable answer. Out: status and body, or a [`ChannelError`] that
-//! says whether the request can have been processed. Connects at the first call and again after a failure.
+//! In: path, headers, body, deadline, the longest acceptable answer. Out: status, headers and body, or a
+//! [`ChannelError`] that says whether the request can have been processed. Connects at the first call and again after a failure.
 //! Deliberately absent: what the bodies mean, retries of calls that may have been processed (the caller knows what
 //! may be repeated), the choice of a node.
 
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::uri::{Authority, Scheme};
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
 use rustls::ClientConfig;
@@ -82,6 +82,22 @@ impl PeerChannel {
         deadline: Duration,
         max_response_bytes: usize,
     ) -> Result<(StatusCode, Bytes), ChannelError> {
+        let answer = self.call_whole(path, headers, body, deadline, max_response_bytes).await?;
+        Ok((answer.status(), answer.into_body()))
+    }
+
+    /// As [`PeerChannel::call`]; returns the headers of the answer too.
+    ///
+    /// # Errors
+    /// As [`PeerChannel::call`].
+    pub async fn call_whole(
+        &self,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Bytes,
+        deadline: Duration,
+        max_response_bytes: usize,
+    ) -> Result<Response<Bytes>, ChannelError> {
         let until = Instant::now() + deadline;
         let late = |sent| ChannelError::Deadline { addr: self.link.addr().clone(), deadline, sent };
         let mut request = Some(self.request(path, headers, body)?);
@@ -128,16 +144,16 @@ impl PeerChannel {
         conn: &Conn,
         request: Request<Full<Bytes>>,
         limit: usize,
-    ) -> Result<(StatusCode, Bytes), Failure> {
+    ) -> Result<Response<Bytes>, Failure> {
         let sent = conn.sender.clone().try_send_request(request).await;
         let response = sent.map_err(|mut error| match error.take_message() {
             Some(request) => Failure::NotTaken(Box::new(request)),
             None => Failure::Final(self.broken(conn, error.into_error())),
         })?;
         conn.answered();
-        let status = response.status();
-        let body = self.read(conn, response.into_body(), limit).await.map_err(Failure::Final)?;
-        Ok((status, body))
+        let (head, body) = response.into_parts();
+        let body = self.read(conn, body, limit).await.map_err(Failure::Final)?;
+        Ok(Response::from_parts(head, body))
     }
 
     async fn read(&self, conn: &Conn, mut body: Incoming, limit: usize) -> Result<Bytes, ChannelError> {

@@ -74,6 +74,7 @@ pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal)
             name: config.node.name.clone(),
             peer_addr: config.peer.advertise.clone(),
             api_url: config.api.advertise_url.clone().unwrap_or_default(),
+            incarnation: String::new(),
         },
         data_dir: config.node.data_dir.clone(),
         peer_tls: parts.peer_tls.config(),

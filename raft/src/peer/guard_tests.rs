@@ -7,7 +7,7 @@ use crate::types::Member;
 use bytes::Bytes;
 use consigner_rules::primitives::ClusterId;
 use consigner_rules::{Command, CommandBatch, State};
-use consigner_storage::SimDisk;
+use consigner_storage::{Boot, SimDisk};
 use consigner_storage::log::WalOptions;
 use http::{HeaderName, HeaderValue};
 use openraft::{CommittedLeaderId, EntryPayload, LogId, Membership};
@@ -34,7 +34,7 @@ fn guard(members: &[(u64, &str)], entries: &[Entry]) -> Guard {
         StoredMembership::new(None, Membership::new(vec![voters], nodes))
     };
     let standing = Standing { applied: None, membership };
-    let me = Me { node_id: 1, cluster_id: CLUSTER, boot: "aa".to_owned() };
+    let me = Me { node_id: 1, cluster_id: CLUSTER, boot: Boot { incarnation: [1; 16], counter: 1, nonce: [0xAA; 16] } };
     Guard::new(me, wal, Arc::new(Shared::new(State::default(), standing)))
 }
 
@@ -42,7 +42,7 @@ fn headers(changes: &[(&'static str, &'static str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let cluster = CLUSTER.to_string();
     let usual = [
-        (wire::HEADER_PROTOCOL, "1"),
+        (wire::HEADER_PROTOCOL, wire::PROTOCOL),
         (wire::HEADER_CLUSTER, cluster.as_str()),
         (wire::HEADER_FROM, "2"),
         (wire::HEADER_TO, "1"),
@@ -75,7 +75,7 @@ fn foreign_callers_are_told_why() {
     let guard = guard(&[(1, "node1"), (2, "node2")], &[]);
     assert_eq!(guard.admit("node2", &headers(&[])), Ok(Admitted { node: 2, sequence: 5 }));
     let table = [
-        (headers(&[(wire::HEADER_PROTOCOL, "2")]), "node2", "peer protocol 2 is not spoken here"),
+        (headers(&[(wire::HEADER_PROTOCOL, "1")]), "node2", "peer protocol 1 is not spoken here"),
         (headers(&[(wire::HEADER_CLUSTER, "0x00")]), "node2", "the caller to 0x00"),
         (headers(&[(wire::HEADER_TO, "3")]), "node2", "this is node 1, not node 3"),
         (headers(&[(wire::HEADER_FROM, "1")]), "node1", "two nodes have the id 1"),

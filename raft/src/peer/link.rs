@@ -7,6 +7,7 @@ use consigner_gate::tls::ClientConfig;
 use consigner_gate::{ChannelError, PeerChannel};
 use consigner_rules::codec;
 use consigner_rules::primitives::ClusterId;
+use consigner_storage::Boot;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,8 +23,22 @@ pub struct Me {
     pub node_id: u64,
     /// Cluster.
     pub cluster_id: ClusterId,
-    /// Random nonce of this process, hexadecimal.
-    pub boot: String,
+    /// Which start of which life of its disk.
+    pub boot: Boot,
+}
+
+impl Me {
+    /// By which others know this start again, in every call and in every answer.
+    pub fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
+        [
+            (HeaderName::from_static(wire::HEADER_INCARNATION), value(&self.boot.incarnation_hex())),
+            (HeaderName::from_static(wire::HEADER_BOOT), value(&self.boot.tag())),
+        ]
+    }
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// The connections to all peers.
@@ -127,15 +142,16 @@ impl Links {
         codec::decode(&answer).map_err(|source| CallError::Decode { node, source })
     }
 
-    fn headers(&self, to: u64) -> [(HeaderName, HeaderValue); 6] {
-        let text = |value: &str| HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""));
+    fn headers(&self, to: u64) -> [(HeaderName, HeaderValue); 7] {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let [incarnation, boot] = self.me.headers();
         [
             (HeaderName::from_static(wire::HEADER_PROTOCOL), HeaderValue::from_static(wire::PROTOCOL)),
-            (HeaderName::from_static(wire::HEADER_CLUSTER), text(&self.me.cluster_id.to_string())),
+            (HeaderName::from_static(wire::HEADER_CLUSTER), value(&self.me.cluster_id.to_string())),
             (HeaderName::from_static(wire::HEADER_FROM), HeaderValue::from(self.me.node_id)),
             (HeaderName::from_static(wire::HEADER_TO), HeaderValue::from(to)),
-            (HeaderName::from_static(wire::HEADER_BOOT), text(&self.me.boot)),
+            boot,
+            incarnation,
             (HeaderName::from_static(wire::HEADER_SEQUENCE), HeaderValue::from(sequence)),
         ]
     }

@@ -56,6 +56,7 @@ impl PeerService {
         };
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = status;
+        response.headers_mut().extend(self.cluster.inner.links.me().headers());
         response
     }
 

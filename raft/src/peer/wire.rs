@@ -2,7 +2,8 @@
 //!
 //! | protocol | spoken by |
 //! |---|---|
-//! | 1 | 0.1 |
+//! | 1 | 0.1 before boots had counters; no longer read |
+//! | 2 | 0.1 |
 
 use crate::typ::AppendRequest;
 use crate::types::Logged;
@@ -11,7 +12,7 @@ use consigner_storage::LogPosition;
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; a peer of another version is refused with both versions named.
-pub const PROTOCOL: &str = "1";
+pub const PROTOCOL: &str = "2";
 /// Header: [`PROTOCOL`].
 pub const HEADER_PROTOCOL: &str = "x-consigner-protocol";
 /// Header: the sender's cluster, hexadecimal.
@@ -20,8 +21,12 @@ pub const HEADER_CLUSTER: &str = "x-consigner-cluster";
 pub const HEADER_FROM: &str = "x-consigner-from";
 /// Header: the node id that the sender means to reach.
 pub const HEADER_TO: &str = "x-consigner-to";
-/// Header: random nonce of the sending process.
+/// Header, of calls and of answers: the incarnation of the sender's data directory, 32 hexadecimal digits.
+pub const HEADER_INCARNATION: &str = "x-consigner-incarnation";
+/// Header, of calls and of answers: counter and nonce of the sender's start ([`consigner_storage::Boot::tag`]).
 pub const HEADER_BOOT: &str = "x-consigner-boot";
+/// Header: the incarnation of the node that the sender means to reach; absent when the sender does not know it.
+pub const HEADER_TO_INCARNATION: &str = "x-consigner-to-incarnation";
 /// Header: number of the call, rising within one process.
 pub const HEADER_SEQUENCE: &str = "x-consigner-sequence";
 
@@ -48,6 +53,10 @@ pub const SETTLE: &str = "/cluster/settle";
 pub const PING: &str = "/cluster/ping";
 /// A node's own status.
 pub const STATUS: &str = "/cluster/status";
+/// A node that has started asks to be let in.
+pub const HELLO: &str = "/cluster/hello";
+/// Nothing but the headers of the answer: which start of a node serves at its address.
+pub const WHO: &str = "/cluster/who";
 
 /// An append together with what its follower needs to notice a leader that lost its disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,6 +65,27 @@ pub struct Append {
     pub leader_last: Option<LogPosition>,
     /// openraft's request.
     pub request: AppendRequest,
+}
+
+/// What a node that has started says of its disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The newest position that its log or a snapshot holds.
+    pub last: Option<LogPosition>,
+    /// The term of its stored vote; 0 without one.
+    pub term: u64,
+    /// Whether its start is to be remembered. A first round only asks, so that a copy that is refused somewhere has not
+    /// taken the place of the original elsewhere.
+    pub register: bool,
+}
+
+/// It may take part, as far as this node knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The newest committed position that this node knows it to have acknowledged.
+    pub floor: Option<LogPosition>,
+    /// The newest starts that this node has let in, by node id: incarnation and tag.
+    pub boots: Vec<(u64, String, String)>,
 }
 
 /// Intents that arrived at a follower meanwhile.

@@ -59,7 +59,8 @@ impl Lab {
         let members = (1..=nodes)
             .map(|id| {
                 let peer_addr = format!("127.0.0.1:{}", free_port());
-                (id, Member { name: format!("node{id}"), peer_addr, api_url: format!("https://127.0.0.1:{id}") })
+                let (name, api_url) = (format!("node{id}"), format!("https://127.0.0.1:{id}"));
+                (id, Member { name, peer_addr, api_url, ..Member::default() })
             })
             .collect();
         let lab = Self { dir, ca: Issuer::new(params, key), nodes: BTreeMap::new(), members, snapshot_every };

@@ -89,7 +89,7 @@ pub(crate) fn understand(body: &[u8], this_node: u64) -> Result<BTreeMap<u64, Me
         if !api_url.is_empty() && !is_base_url(&api_url) {
             return refuse("api_url", "must be https://host:port without a path, or empty");
         }
-        if id == 0 || members.insert(id, Member { name, peer_addr, api_url }).is_some() {
+        if id == 0 || members.insert(id, Member { name, peer_addr, api_url, ..Member::default() }).is_some() {
             return refuse("id", "must be greater than 0, each once");
         }
     }

@@ -148,7 +148,7 @@ mod tests {
     fn node(id: u64, applied: Option<u64>, digest: &str, not_ready: Option<&str>) -> MemberStatus {
         let status = NodeStatus {
             id,
-            member: Member { name: format!("node{id}"), peer_addr: "h:1".into(), api_url: String::new() },
+            member: Member { name: format!("node{id}"), peer_addr: "h:1".into(), ..Member::default() },
             role: Role::Follower,
             term: 1,
             leader: Some(1),
