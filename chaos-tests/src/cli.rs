@@ -3,6 +3,8 @@
 //! In: arguments. Out: exit code and what was printed. Deliberately absent: a terminal; the commands print for files
 //! then.
 
+use consigner_gate::ClientTls;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,7 +17,8 @@ const DEADLINE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone)]
 pub struct Cli {
     binary: PathBuf,
-    dir: PathBuf,
+    /// The flags that say which cluster.
+    access: Vec<OsString>,
 }
 
 /// What a command left behind.
@@ -33,16 +36,27 @@ impl Cli {
     /// Commands for the development cluster in `dir`.
     #[must_use]
     pub fn new(binary: &Path, dir: &Path) -> Self {
-        Self { binary: binary.to_owned(), dir: dir.to_owned() }
+        Self { binary: binary.to_owned(), access: vec!["--dir".into(), dir.into()] }
     }
 
-    /// Runs `consigner ARGUMENTS --dir DIR`, with further arguments after it.
+    /// Commands for the cluster that these nodes belong to, with an operator's certificate.
+    #[must_use]
+    pub fn at(binary: &Path, endpoints: &[String], operator: &ClientTls) -> Self {
+        let ClientTls { cert, key, ca } = operator;
+        let mut access: Vec<OsString> = vec!["--endpoint".into(), endpoints.join(",").into()];
+        for (flag, file) in [("--ca", ca), ("--cert", cert), ("--key", key)] {
+            access.extend([flag.into(), file.into()]);
+        }
+        Self { binary: binary.to_owned(), access }
+    }
+
+    /// Runs `consigner ARGUMENTS` with the flags that say which cluster, and further arguments after them.
     ///
     /// # Errors
     /// It cannot be started, or does not end in time.
     pub async fn run(&self, arguments: &[&str], more: &[&str]) -> std::io::Result<Ended> {
         let mut command = Command::new(&self.binary);
-        command.args(arguments).arg("--dir").arg(&self.dir).args(more);
+        command.args(arguments).args(&self.access).args(more);
         ended(command).await
     }
 

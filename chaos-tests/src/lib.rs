@@ -11,6 +11,7 @@
 //! | [`binary`] | finding and building the `consigner` that is tested |
 //! | [`cli`] | commands of that binary, as an operator types them |
 //! | [`cluster`] | a cluster of `consigner dev`, its processes by exact id |
+//! | [`fleet`] | nodes with configuration files of their own, their disks and processes |
 //! | [`storm`] | seeded requests: conflicting, surrounding, identical, stale |
 //! | [`keymanager`] | keys brought in and taken away through the key manager API |
 //! | [`faults`] | one file per fault |
@@ -29,6 +30,7 @@ pub mod binary;
 pub mod cli;
 pub mod cluster;
 pub mod faults;
+pub mod fleet;
 pub mod invariants;
 pub mod keymanager;
 pub mod oracle;

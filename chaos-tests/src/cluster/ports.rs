@@ -22,6 +22,12 @@ const BASES: u16 = 400;
 /// nodes listeners of their own.
 const OFFSETS: [u16; 18] = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24, 25];
 
+/// Distance between the ports of two nodes, as with `consigner dev`.
+pub const PORTS_PER_NODE: u16 = 10;
+
+/// Ports that each node listens on: API, peers, metrics.
+const PORTS_OF_A_NODE: u16 = 3;
+
 /// All scenarios of another run, twice over.
 const TURN_DEADLINE: Duration = Duration::from_secs(1200);
 
@@ -36,8 +42,23 @@ pub fn free_base() -> Option<u16> {
     (0..BASES).map(|step| FIRST + (begin + step) % BASES * STEP).find(|base| is_free(*base))
 }
 
+/// As [`free_base`], for so many nodes with three ports each, [`PORTS_PER_NODE`] apart.
+#[must_use]
+pub fn free_base_for(nodes: u16) -> Option<u16> {
+    let begin = Rng::new(u64::from(std::process::id())).below(u64::from(BASES));
+    let begin = u16::try_from(begin).unwrap_or_default();
+    let are_free = |base: &u16| {
+        (0..nodes).all(|node| (0..PORTS_OF_A_NODE).all(|door| can_bind(base + node * PORTS_PER_NODE + door)))
+    };
+    (0..BASES).map(|step| FIRST + (begin + step) % BASES * STEP).find(are_free)
+}
+
 fn is_free(base: u16) -> bool {
-    OFFSETS.iter().all(|offset| TcpListener::bind((Ipv4Addr::LOCALHOST, base + offset)).is_ok())
+    OFFSETS.iter().all(|offset| can_bind(base + offset))
+}
+
+fn can_bind(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 /// The right to run a cluster on this machine, until dropped. The system takes it back from a dead process.

@@ -12,6 +12,7 @@
 //! | [`s8`] | equal applied index, equal digest |
 //! | [`s9`] | after an acknowledged revocation no signature for that client; before it, no refusal |
 //! | [`l1`] | with a quorum healed, signing resumes |
+//! | [`life`] | no invariant: which of these bind a cluster, and which all clusters of a lineage |
 //!
 //! [`s9`] judges the history of one client and is asked by the tests of the perimeter; the others judge whole runs.
 //! Each check also complains when it was given nothing to check: a silent checker proves nothing; only S6 and `imported`
@@ -23,6 +24,7 @@ mod fixture;
 pub mod genuine;
 pub mod imported;
 pub mod l1;
+pub mod life;
 pub mod s1;
 pub mod s2;
 pub mod s3;

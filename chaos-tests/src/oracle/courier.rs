@@ -66,18 +66,26 @@ impl Courier {
     /// # Errors
     /// Certificates that cannot be used.
     pub fn new(manifest: &Manifest, history: Arc<History>) -> Result<Self, TlsError> {
-        let client = |tls, idle| client_config(tls, ALPN_API).map(|config| HttpsClient::new(config, idle));
         let address = |node: &crate::cluster::NodeEntry| Address {
             node: node.id,
             url: node.api_url.trim_end_matches('/').into(),
         };
-        Ok(Self {
-            signer: client(&manifest.client(), IDLE_PER_NODE)?,
-            admin: client(&manifest.admin(), IDLE_OPERATOR)?,
-            nodes: manifest.nodes.iter().map(address).collect(),
-            history,
-            bearer: None,
-        })
+        Self::to(manifest.nodes.iter().map(address).collect(), &manifest.client(), &manifest.admin(), history)
+    }
+
+    /// A courier to these nodes, whether they run or not.
+    ///
+    /// # Errors
+    /// Certificates that cannot be used.
+    pub fn to(
+        nodes: Vec<Address>,
+        signer: &ClientTls,
+        operator: &ClientTls,
+        history: Arc<History>,
+    ) -> Result<Self, TlsError> {
+        let client = |tls, idle| client_config(tls, ALPN_API).map(|config| HttpsClient::new(config, idle));
+        let (signer, admin) = (client(signer, IDLE_PER_NODE)?, client(operator, IDLE_OPERATOR)?);
+        Ok(Self { signer, admin, nodes, history, bearer: None })
     }
 
     /// Sends a token with the operator's calls from now on; one that no header can hold is not sent.

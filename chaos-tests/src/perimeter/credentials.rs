@@ -34,7 +34,7 @@ pub const API_TLS: &str =
 /// Value of `peer.tls`.
 pub const PEER_TLS: &str = "{cert: peer.pem, key: peer-key.pem, ca: ../certs/peers-ca.pem}";
 
-/// Nodes of a cluster under test.
+/// Nodes of a cluster under test, unless said otherwise.
 const NODES: [u64; 3] = [1, 2, 3];
 
 /// Why a file is not there.
@@ -82,6 +82,14 @@ impl Credentials {
     /// # Errors
     /// The system gives no randomness.
     pub fn files(&self) -> Result<Vec<(String, String)>, PkiError> {
+        self.files_of(&NODES)
+    }
+
+    /// The same for a cluster of these nodes.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub fn files_of(&self, nodes: &[u64]) -> Result<Vec<(String, String)>, PkiError> {
         let mut files = vec![
             ("certs/ca.pem".to_owned(), self.servers.pem().to_owned()),
             ("certs/ca-key.pem".to_owned(), self.servers.key_pem().to_owned()),
@@ -91,7 +99,7 @@ impl Credentials {
         ];
         files.extend(pair("certs/client", self.clients.issue(&Subject::client(CLIENT))?));
         files.extend(pair("certs/admin", self.clients.issue(&Subject::client(ADMIN))?));
-        files.extend(self.node_files()?);
+        files.extend(self.files_of_nodes(nodes)?);
         Ok(files)
     }
 
@@ -100,8 +108,12 @@ impl Credentials {
     /// # Errors
     /// The system gives no randomness.
     pub fn node_files(&self) -> Result<Vec<(String, String)>, PkiError> {
+        self.files_of_nodes(&NODES)
+    }
+
+    fn files_of_nodes(&self, nodes: &[u64]) -> Result<Vec<(String, String)>, PkiError> {
         let mut files = Vec::new();
-        for node in NODES {
+        for node in nodes {
             let subject = Subject::node(&format!("node{node}"));
             files.extend(pair(&format!("node{node}/api"), self.servers.issue(&subject)?));
             files.extend(pair(&format!("node{node}/peer"), self.peers.issue(&subject)?));

@@ -5,11 +5,13 @@
 //! absent: judgement.
 
 pub mod body;
+pub mod duties;
 pub mod generator;
 pub mod rush;
 pub mod steady;
 
 pub use body::Chain;
+pub use duties::{Doors, Duties, Duty};
 pub use generator::{Generator, Shot};
 pub use rush::Rush;
 pub use steady::Steady;
