@@ -13,6 +13,7 @@
 //! files comes with the archive.
 //! Deliberately absent: what records, meta and digest mean; the caller recomputes the digest over [`Loaded::records`].
 
+mod coverage;
 mod keys;
 mod marker;
 mod open;

@@ -107,13 +107,23 @@ pub(super) fn start_over(dir: &Path, reason: String, salvage: bool) -> Result<(S
     tracing::warn!(reason, dir = %dir.display(), "the state store is set aside and rebuilt from snapshot and log");
     set_aside(dir, if salvage { RESCUE } else { ASIDE }).map_err(io_error("setting the database aside"))?;
     let store = fresh(dir)?;
-    let mut outbox_rows = 0;
+    let (mut outbox_rows, mut whole, mut since) = (0, true, None);
     let to_rescue = numbers(dir, RESCUE).map_err(io_error("listing the directory"))?;
     for number in &to_rescue {
         match supervised(|| outbox::copy(&open_sled(&numbered(dir, RESCUE, *number))?, &store)) {
-            Ok(rows) => outbox_rows += rows,
-            Err(reason) => tracing::error!(reason, "the outbox of an old state store could not be read in full"),
+            Ok(copied) => {
+                outbox_rows += copied.rows;
+                whole &= copied.whole;
+                since = since.max(copied.since);
+            }
+            Err(reason) => {
+                whole = false;
+                tracing::error!(reason, "the outbox of an old state store could not be read in full");
+            }
         }
+    }
+    if let Some(since) = since.filter(|_| whole) {
+        store.note_since(since)?;
     }
     store.db.flush().map_err(sled_error("flushing"))?;
     sync_tree(&RealDisk, &sled_dir(dir)).map_err(io_error("syncing"))?;

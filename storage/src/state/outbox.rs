@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{StateError, StateStore, keys, sled_error};
+use super::{StateError, StateStore, coverage, keys, sled_error};
 
 impl StateStore {
     /// Up to `max` rows from log index `from` on, in log order.
@@ -40,6 +40,8 @@ impl StateStore {
             if rows == 0 {
                 return Ok(());
             }
+            let since = self.outbox_since()?.map_or(upto, |since| since.max(upto));
+            batch.insert(keys::SINCE, &since.to_be_bytes());
             self.db.apply_batch(batch).map_err(sled_error("purging the outbox"))?;
             self.outbox_rows.fetch_sub(rows, Ordering::Relaxed);
             self.outbox_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -98,9 +100,19 @@ pub(super) fn measure(db: &sled::Db) -> Result<(u64, u64), StateError> {
     Ok((rows, bytes))
 }
 
-/// Copies the good rows of an old store into a new one; returns how many.
-pub(super) fn copy(old: &sled::Db, new: &StateStore) -> Result<u64, StateError> {
-    let mut rows = 0;
+/// What was carried over from an old store.
+pub(super) struct Copied {
+    /// How many rows.
+    pub(super) rows: u64,
+    /// Whether that is all of them.
+    pub(super) whole: bool,
+    /// What the old store said of its rows ([`StateStore::outbox_since`]).
+    pub(super) since: Option<u64>,
+}
+
+/// Copies the good rows of an old store into a new one.
+pub(super) fn copy(old: &sled::Db, new: &StateStore) -> Result<Copied, StateError> {
+    let (mut rows, mut whole) = (0, true);
     for item in old.scan_prefix([keys::OUTBOX]) {
         let (key, value) = item.map_err(sled_error("reading the outbox"))?;
         let index = keys::row_index(&key).unwrap_or_default();
@@ -109,10 +121,13 @@ pub(super) fn copy(old: &sled::Db, new: &StateStore) -> Result<u64, StateError> 
                 new.put_row(index, row)?;
                 rows += 1;
             }
-            None => tracing::error!(index, "an outbox row of the old state store is damaged and left behind"),
+            None => {
+                whole = false;
+                tracing::error!(index, "an outbox row of the old state store is damaged and left behind");
+            }
         }
     }
-    Ok(rows)
+    Ok(Copied { rows, whole, since: coverage::since(old)? })
 }
 
 /// Rows per batch when purging: bounds what sled holds at once.
