@@ -35,6 +35,7 @@
 //! use consigner_keys::bls::sign_hashed;
 //! ```
 
+pub mod backup;
 pub mod bls;
 pub mod custody;
 pub mod development;
