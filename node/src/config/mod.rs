@@ -106,6 +106,8 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// Holds the process id while the node runs.
     pub pid_file: Option<PathBuf>,
+    /// Holds the token that lets the node join a cluster; it need not be there.
+    pub join_token_file: Option<PathBuf>,
 }
 
 /// See `network`, `genesis-validators-root` and `genesis-time`.

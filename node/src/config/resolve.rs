@@ -83,7 +83,8 @@ impl Resolver<'_> {
         let name = self.scalar("node.name", values::name);
         let data_dir = self.path("node.data-dir");
         let pid_file = self.path("node.pid-file");
-        Some(NodeConfig { id: id?, name: name?, data_dir: data_dir?, pid_file })
+        let join_token_file = self.path("cluster.join-token-file");
+        Some(NodeConfig { id: id?, name: name?, data_dir: data_dir?, pid_file, join_token_file })
     }
 
     fn network(&mut self) -> Option<NetworkConfig> {

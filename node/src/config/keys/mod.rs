@@ -88,6 +88,11 @@ const NODE: &[Key] = &[
     required("node.data-dir", Form::Path, "Directory of log, state and snapshots"),
     optional("node.pid-file", Form::Path, "File that holds the process id while the node runs"),
     required("cluster.id", Form::ClusterId, "Random identity of the cluster, the same on all nodes"),
+    optional(
+        "cluster.join-token-file",
+        Form::Path,
+        "File with the token that lets this node join a cluster, once; not needed afterwards",
+    ),
     defaulted("network", Form::Network, "mainnet", "Network whose fork schedule and genesis apply"),
     optional(
         "genesis-validators-root",
