@@ -286,6 +286,7 @@ impl From<ProposeError> for ApiError {
         match error {
             ProposeError::TooLarge { .. } => Self::BadRequest(with_causes(&error)),
             ProposeError::Unavailable(unavailable) => unavailable.into(),
+            ProposeError::NeedsRules { .. } => Self::Unavailable(with_causes(&error)),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::key_feed::{self, KeyFeed, OnKeys};
 use crate::snapshot_body;
 use crate::typ::{self, Answer, Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
 use consigner_rules::command::Checkpoint;
-use consigner_rules::state::TouchedKeys;
+use consigner_rules::state::{TooNew, TouchedKeys};
 use consigner_rules::{Change, CommandBatch, Root, State, codec};
 use consigner_storage::state::{StateStore, StateWrite};
 use consigner_storage::{LogPosition, SnapshotStore};
@@ -131,6 +131,10 @@ pub struct Machine {
 impl Machine {
     /// Puts the machine together; feeds the keys and the policy of the loaded state.
     pub fn new(shared: Arc<Shared>, parts: MachineParts) -> Self {
+        let applied = shared.read_standing(|_, standing| standing.applied.map_or(0, |applied| applied.index));
+        if let Err(error) = parts.store.outbox_begins(applied) {
+            (parts.on_fatal)(&format!("the state store failed: {}", crate::chain(&error)));
+        }
         shared.read(|state| {
             (parts.on_keys)(KeyFeed::Replaced(state));
             (parts.on_policy)(state);
@@ -164,9 +168,9 @@ impl Machine {
             }
             step
         };
-        let Step { answer, write, changes, .. } = applied.map_err(|divergence| {
-            self.fatal("state differs from the proposer's", &divergence);
-            StorageIOError::apply(entry.log_id, &divergence)
+        let Step { answer, write, changes, .. } = applied.map_err(|unfit| {
+            self.fatal(&format!("entry {} is not applied", entry.log_id), &unfit);
+            StorageIOError::apply(entry.log_id, &unfit)
         })?;
         // Without the lock: readers must not wait for the disk. The index is published only after this.
         self.parts.store.commit(write).map_err(|error| {
@@ -184,6 +188,8 @@ impl Machine {
         let state = State::from_records(records.iter().map(|(key, value)| (key, value)))?;
         let standing = Standing { applied: meta.last_log_id, membership: meta.last_membership.clone() };
         let position = meta.last_log_id.as_ref().map(typ::position);
+        // The entries that the snapshot stands for leave no rows here.
+        self.parts.store.outbox_misses(position.map_or(0, |position| position.index))?;
         let writing = self.parts.lock_writing();
         self.parts.snapshots.write(position, &codec::encode(meta), body)?;
         drop(writing);
@@ -222,13 +228,22 @@ enum InstallError {
 #[error("apply panicked")]
 struct Panicked;
 
-/// A node whose state differs from the proposer's at the same index (invariant S8) must stop.
+/// Why this node must stop before it applies an entry. Nothing of the entry was applied.
 #[derive(Debug, thiserror::Error)]
-#[error("after index {index} the state digest here is {here}, at the proposer {there}")]
-pub struct Divergence {
-    index: u64,
-    here: Root,
-    there: Root,
+pub enum Unfit {
+    /// A node whose state differs from the proposer's at the same index (invariant S8) must stop.
+    #[error("state differs from the proposer's: after index {index} the digest here is {here}, there {there}")]
+    Divergence {
+        /// The index.
+        index: u64,
+        /// The digest here.
+        here: Root,
+        /// The proposer's.
+        there: Root,
+    },
+    /// Applying it by older rules would part this node from the others, unseen until the next checkpoint.
+    #[error(transparent)]
+    TooNew(#[from] TooNew),
 }
 
 /// What applying one entry brought.
@@ -242,7 +257,7 @@ struct Step {
 }
 
 impl AppliedState {
-    fn apply(&mut self, entry: &Entry) -> Result<Step, Divergence> {
+    fn apply(&mut self, entry: &Entry) -> Result<Step, Unfit> {
         let mut step = Step::default();
         match &entry.payload {
             EntryPayload::Blank => {}
@@ -251,6 +266,7 @@ impl AppliedState {
             }
             EntryPayload::Normal(proposal) => {
                 self.compare(&proposal.0)?;
+                State::knows(&proposal.0)?;
                 let applied = self.state.apply(&proposal.0);
                 step.write.puts = applied.records.into_iter().map(|record| (record.key, record.value)).collect();
                 if !applied.changes.is_empty() {
@@ -273,13 +289,13 @@ impl AppliedState {
         Ok(step)
     }
 
-    fn compare(&self, batch: &CommandBatch) -> Result<(), Divergence> {
+    fn compare(&self, batch: &CommandBatch) -> Result<(), Unfit> {
         let Some(Checkpoint { index, digest: there }) = batch.checkpoint else { return Ok(()) };
         // Indexes are consecutive from the first applied after the start or the last snapshot.
         let known = self.digests.binary_search_by_key(&index, |(known, _)| *known);
         let here = known.ok().and_then(|at| self.digests.get(at)).map(|(_, digest)| *digest);
         match here {
-            Some(here) if here != there => Err(Divergence { index, here, there }),
+            Some(here) if here != there => Err(Unfit::Divergence { index, here, there }),
             Some(_) | None => Ok(()),
         }
     }

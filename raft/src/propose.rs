@@ -44,6 +44,28 @@ pub enum ProposeError {
     /// No leader, no quorum, or shedding.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// The cluster judges by rules that do not know the command yet. Nothing was proposed.
+    #[error(
+        "this needs rules version {needed}, the cluster judges by version {current} until every member knows more; \
+         {}",
+        waiting(waiting_for)
+    )]
+    NeedsRules {
+        /// The version that the command needs.
+        needed: u32,
+        /// The version that holds.
+        current: u32,
+        /// Members, by node id, whose binary does not know the version, or that gave no answer.
+        waiting_for: Vec<u64>,
+    },
+}
+
+fn waiting(nodes: &[u64]) -> String {
+    if nodes.is_empty() {
+        return "every member does, and the leader is about to raise the rules".to_owned();
+    }
+    let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    format!("upgrade or start these nodes: {}", nodes.join(", "))
 }
 
 /// Commands sent to the leader in one call: well below [`wire::BODY_BYTES_MAX`].
@@ -137,6 +159,7 @@ impl Cluster {
         deadline: Duration,
     ) -> Result<Vec<Logged<Outcome>>, ProposeError> {
         let deadline = Instant::now() + deadline;
+        self.await_rules_for(&commands, deadline).await?;
         let mut outcomes = Vec::with_capacity(commands.len());
         let mut chunk = Vec::new();
         let mut bytes = 0;
@@ -200,6 +223,9 @@ impl Cluster {
     pub(crate) async fn propose_here(&self, commands: wire::Propose) -> wire::Proposed {
         if self.leadership() != Leadership::This {
             return vec![Err(Failure::NotLeader { node: self.node_id() })];
+        }
+        if let Err(failure) = self.check_rules_of(&commands) {
+            return vec![Err(failure)];
         }
         let waiting: Vec<_> = commands.into_iter().map(|command| self.inner.batcher.enqueue(command)).collect();
         let mut proposed = Vec::with_capacity(waiting.len());
@@ -283,6 +309,10 @@ impl Cluster {
 
     /// The leader's commit index, confirmed by a quorum after the call.
     pub(crate) async fn confirm_commit_index(&self) -> Result<Option<u64>, Failure> {
+        if self.elections().is_handing_over() {
+            // The confirmations are appends, and would renew the voters' faith in this leader.
+            return Err(Failure::NotLeader { node: self.node_id() });
+        }
         match self.raft().get_read_log_id().await {
             Ok((read, _)) => Ok(read.map(|read| read.index)),
             Err(_) => Err(Failure::NotLeader { node: self.node_id() }),

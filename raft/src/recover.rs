@@ -113,7 +113,8 @@ pub fn recover(path: &Path, node_id: u64, cluster_id: ClusterId, options: WalOpt
                 (store, None)
             }
             Ok(base) => (store, Some(base)),
-            Err(reason) => set_aside(store, reason)?,
+            Err(Unverified::Newer(newer)) => return Err(OpenError::Record(newer)),
+            Err(Unverified::Damaged(reason)) => set_aside(store, reason)?,
         },
         Opened::Rebuild { reason, outbox_rows } => {
             tracing::warn!(reason, outbox_rows, "state store set aside; rebuilding from snapshot and log");
@@ -141,22 +142,35 @@ pub fn recover(path: &Path, node_id: u64, cluster_id: ClusterId, options: WalOpt
 
 type Base = (State, Standing);
 
+/// Why a stored state is not used.
+enum Unverified {
+    /// It is whole, but newer than this binary: neither touched nor rebuilt, which would end in the same place.
+    Newer(CorruptRecord),
+    /// It can be rebuilt from snapshot and log.
+    Damaged(String),
+}
+
 /// The state that was stored, if its digest over all records is the stored one.
-fn verified(loaded: &consigner_storage::Loaded) -> Result<Base, String> {
+fn verified(loaded: &consigner_storage::Loaded) -> Result<Base, Unverified> {
     let records = loaded.records.iter().map(|(key, value)| (key, value));
-    let state = State::from_records(records).map_err(|error| crate::chain(&error))?;
+    let state = State::from_records(records).map_err(|error| match error {
+        CorruptRecord::NewerRules { .. } => Unverified::Newer(error),
+        CorruptRecord::UnknownKey(_) | CorruptRecord::Value { .. } | CorruptRecord::Misplaced(_) => {
+            Unverified::Damaged(crate::chain(&error))
+        }
+    })?;
     if loaded.meta.is_empty() && loaded.records.is_empty() {
         return Ok((state, Standing::default()));
     }
     let digest = state.digest().0;
     if digest != loaded.digest {
-        return Err(format!(
+        return Err(Unverified::Damaged(format!(
             "stored digest {} is not that of the records, {}",
             hex::encode(loaded.digest),
             hex::encode(digest)
-        ));
+        )));
     }
-    let standing = codec::decode(&loaded.meta).map_err(|error| crate::chain(&error))?;
+    let standing = codec::decode(&loaded.meta).map_err(|error| Unverified::Damaged(crate::chain(&error)))?;
     Ok((state, standing))
 }
 

@@ -6,6 +6,7 @@ use crate::cluster::Cluster;
 use crate::peer::wire;
 use crate::typ::Metrics;
 use crate::types::{Member, NodeStatus, Role};
+use consigner_rules::RULES_VERSION;
 use openraft::ServerState;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,8 +19,9 @@ impl Cluster {
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         let ready = self.ready();
-        let (digest, keys, applied) = self.inner.shared.read_standing(|state, standing| {
-            (state.digest(), state.keys().count(), standing.applied.map(|applied| applied.index))
+        let (digest, keys, rules, applied) = self.inner.shared.read_standing(|state, standing| {
+            let applied = standing.applied.map(|applied| applied.index);
+            (state.digest(), state.keys().count(), state.rules_version(), applied)
         });
         let metrics = self.raft().metrics();
         let now = metrics.borrow();
@@ -39,6 +41,8 @@ impl Cluster {
             not_ready: ready.err().map(|error| error.reason),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             voters: now.membership_config.voter_ids().collect(),
+            rules,
+            rules_max: RULES_VERSION,
         }
     }
 

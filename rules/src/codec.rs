@@ -27,16 +27,39 @@ pub enum DecodeError {
     /// The body does not have the expected shape.
     #[error("malformed record")]
     Malformed(#[source] rmp_serde::decode::Error),
+    /// The body holds a command, or another variant, that this binary does not know.
+    #[error("written by a newer binary, or damaged: run a newer binary ({0})")]
+    Unknown(String),
     /// Bytes follow the record.
     #[error("{0} bytes follow the record")]
     Trailing(usize),
 }
 
+impl DecodeError {
+    /// serde tells of a variant that it does not know by text alone.
+    fn classify(error: rmp_serde::decode::Error) -> Self {
+        match error {
+            rmp_serde::decode::Error::Syntax(text) if text.starts_with("unknown variant") => Self::Unknown(text),
+            other => Self::Malformed(other),
+        }
+    }
+
+    /// Whether a newer binary may be able to read it.
+    #[must_use]
+    pub const fn is_newer(&self) -> bool {
+        match self {
+            Self::Unknown(_) => true,
+            Self::Version { found } => *found > FORMAT_VERSION,
+            Self::Empty | Self::Malformed(_) | Self::Trailing(_) => false,
+        }
+    }
+}
+
 /// Encodes a value: version byte, then MessagePack.
 ///
 /// # Panics
-/// Never for the types of this crate: they hold no map with non-string keys and no unsized sequence, the only values
-/// that MessagePack cannot express, and writing to memory does not fail.
+/// Never for the types of this crate: they hold no sequence of unknown length, the only value that MessagePack cannot
+/// express, and writing to memory does not fail.
 #[must_use]
 #[expect(clippy::expect_used, reason = "writing plain data to memory cannot fail")]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
@@ -55,7 +78,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
         return Err(DecodeError::Version { found: *version });
     }
     let mut cursor = std::io::Cursor::new(body);
-    let value = rmp_serde::decode::from_read(&mut cursor).map_err(DecodeError::Malformed)?;
+    let value = rmp_serde::decode::from_read(&mut cursor).map_err(DecodeError::classify)?;
     let read = usize::try_from(cursor.position()).unwrap_or(usize::MAX);
     if read < body.len() {
         return Err(DecodeError::Trailing(body.len() - read));

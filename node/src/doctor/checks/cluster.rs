@@ -162,6 +162,8 @@ mod tests {
             not_ready: not_ready.map(str::to_owned),
             version: "1".into(),
             voters: vec![1, 2],
+            rules: 1,
+            rules_max: 1,
         };
         MemberStatus { id, status: Some(status), error: None }
     }
