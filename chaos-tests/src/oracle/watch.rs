@@ -71,6 +71,12 @@ impl Watch {
         own
     }
 
+    /// Looks once more and answers with the newest export.
+    pub async fn newest_export(&self) -> Option<ExportSample> {
+        self.look_once().await;
+        self.seen().exports.into_iter().max_by_key(|export| export.asked_at)
+    }
+
     /// What was seen so far.
     #[must_use]
     pub fn seen(&self) -> Seen {

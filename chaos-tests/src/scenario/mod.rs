@@ -7,7 +7,7 @@
 //!
 //! In: a seed and a name. Out: a [`Report`]. A cluster that does not heal ends the run early and is a violation of L1.
 
-mod probe;
+pub mod probe;
 
 use crate::cluster::{Cluster, ClusterError, Setup};
 use crate::faults::deletion::{Disturbance, SNAPSHOT_EVERY};
@@ -15,7 +15,7 @@ use crate::faults::{FaultError, Field, Kind};
 use crate::invariants::judge;
 use crate::oracle::history::Clock;
 use crate::oracle::message::MessageError;
-use crate::oracle::{Courier, Evidence, ExportSample, History, Watch};
+use crate::oracle::{Courier, Evidence, History, Watch};
 use crate::report::{Report, RunFacts};
 use crate::rng::Rng;
 use crate::storm::{Chain, Generator, Plan, Sent, Storm};
@@ -182,9 +182,9 @@ pub async fn run(options: &Options) -> Result<Report, RunError> {
     let watch = Watch::start(courier.clone());
     let broken = break_and_heal(options, &cluster, &courier, &watch, generator).await;
     if broken.not_healed.is_none()
-        && let Some(export) = newest_export(&watch).await
+        && let Some(export) = watch.newest_export().await
     {
-        probe::run(&courier, &chain, &export).await?;
+        probe::run(&courier, &nodes, &chain, &export).await?;
         watch.look_once().await;
     }
     let seen = watch.stop().await;
@@ -256,9 +256,4 @@ async fn calm(courier: &Courier, successes: u64) {
     while courier.history().successes() < enough && Instant::now() < until {
         tokio::time::sleep(POLL).await;
     }
-}
-
-async fn newest_export(watch: &Watch) -> Option<ExportSample> {
-    watch.look_once().await;
-    watch.seen().exports.into_iter().max_by_key(|export| export.asked_at)
 }

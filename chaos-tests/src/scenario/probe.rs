@@ -21,11 +21,11 @@ const TRIES: usize = 10;
 /// No storm numbers its messages so high, so a rival made here is new.
 const RIVAL_HEAD: u64 = u64::MAX;
 
-/// Asks every node to repeat and to refuse, for every validator of the export.
+/// Asks these nodes to repeat and to refuse, for every validator of the export.
 ///
 /// # Errors
 /// A rival cannot be made: a slip of this program.
-pub async fn run(courier: &Courier, chain: &Chain, export: &ExportSample) -> Result<(), MessageError> {
+pub async fn run(courier: &Courier, nodes: &[u64], chain: &Chain, export: &ExportSample) -> Result<(), MessageError> {
     let asked = asked(courier);
     for (validator, marks) in &export.marks {
         let roots = [marks.block.and_then(|(_, root)| root), marks.target.and_then(|(_, root)| root)];
@@ -35,11 +35,11 @@ pub async fn run(courier: &Courier, chain: &Chain, export: &ExportSample) -> Res
             let rival = Arc::new(chain.message(*validator, newest.content, RIVAL_HEAD)?);
             let doubled = doubled(newest.content);
             let doubled = doubled.map(|content| chain.message(*validator, content, RIVAL_HEAD)).transpose()?;
-            for address in courier.nodes() {
-                until_verdict(courier, address.node, &rival).await;
-                until_verdict(courier, address.node, newest).await;
+            for node in nodes {
+                until_verdict(courier, *node, &rival).await;
+                until_verdict(courier, *node, newest).await;
                 if let Some(doubled) = doubled.clone().map(Arc::new) {
-                    until_verdict(courier, address.node, &doubled).await;
+                    until_verdict(courier, *node, &doubled).await;
                 }
             }
         }
