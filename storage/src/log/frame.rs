@@ -56,7 +56,7 @@ impl Header {
 }
 
 /// Bytes of a frame with so long a body.
-pub(crate) fn extent(body_len: usize) -> usize {
+pub(crate) const fn extent(body_len: usize) -> usize {
     FRAME_HEADER.saturating_add(body_len).saturating_add(FRAME_TRAILER).next_multiple_of(SECTOR)
 }
 

@@ -9,7 +9,8 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::record::LogPosition;
+use super::frame;
+use super::record::{LogPosition, RECORD_HEADER, RECORD_TRAILER};
 
 /// Where a record lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Slot {
     pub(crate) location: Option<Location>,
     /// `None` once evicted; always there while `location` is not.
     pub(crate) payload: Option<Bytes>,
+    /// [`Index::end`] right behind this entry.
+    end: u64,
 }
 
 /// Live entries, oldest first, and the positions around them.
@@ -43,6 +46,10 @@ pub(crate) struct Index {
     /// Every cached payload has an index at or above this.
     evict_from: u64,
     next_ticket: u64,
+    /// Bytes on the disk of all entries that were here and not truncated, at most: see [`footprint`].
+    end: u64,
+    /// The same of those that are purged.
+    start: u64,
 }
 
 impl Index {
@@ -73,7 +80,8 @@ impl Index {
         self.next_ticket += 1;
         self.cached += payload.len();
         self.evict_from = self.evict_from.min(position.index);
-        let slot = Slot { position, ticket, len: payload.len(), location, payload: Some(payload) };
+        self.end = self.end.saturating_add(footprint(payload.len()));
+        let slot = Slot { position, ticket, len: payload.len(), location, payload: Some(payload), end: self.end };
         self.slots.insert(position.index, slot);
         self.evict();
         ticket
@@ -89,6 +97,7 @@ impl Index {
     /// Drops entries from `from` on.
     pub(crate) fn truncate(&mut self, from: u64) {
         let gone = self.slots.split_off(&from);
+        self.end = self.slots.last_key_value().map_or(self.start, |(_, slot)| slot.end);
         self.forget(&gone);
     }
 
@@ -99,6 +108,7 @@ impl Index {
             None => BTreeMap::new(),
         };
         let gone = std::mem::replace(&mut self.slots, kept);
+        self.start = gone.last_key_value().map_or(self.start, |(_, slot)| slot.end);
         self.forget(&gone);
         if self.purged.is_none_or(|purged| purged.index < upto.index) {
             self.purged = Some(upto);
@@ -127,6 +137,18 @@ impl Index {
         self.slots.len()
     }
 
+    /// Bytes on the disk of the entries behind `index`, at most; of all without one.
+    pub(crate) fn bytes_after(&self, index: Option<u64>) -> u64 {
+        let upto = index.and_then(|index| self.slots.range(..=index).next_back());
+        self.end.saturating_sub(upto.map_or(self.start, |(_, slot)| slot.end))
+    }
+
+    /// The newest entry behind which at least `bytes` lie; `None`: there is not that much.
+    pub(crate) fn before_last(&self, bytes: u64) -> Option<LogPosition> {
+        let reaches = |slot: &&Slot| self.end.saturating_sub(slot.end) >= bytes;
+        self.slots.values().rev().find(reaches).map(|slot| slot.position)
+    }
+
     /// Drops the oldest durable payloads until the cache is within its limit.
     pub(crate) fn evict(&mut self) {
         if self.cached <= self.cache_limit {
@@ -141,5 +163,60 @@ impl Index {
                 self.cached = self.cached.saturating_sub(payload.len());
             }
         }
+    }
+}
+
+/// What an entry takes when it is written alone: a frame of its own, whole sectors. Entries that share a frame take less.
+const fn footprint(payload: usize) -> u64 {
+    frame::extent(RECORD_HEADER.saturating_add(payload).saturating_add(RECORD_TRAILER)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const SMALL: u64 = 512;
+    const LARGE: u64 = 1536;
+
+    fn filled() -> Index {
+        let mut index = Index::new(usize::MAX);
+        for (number, bytes) in [(1, 10), (2, 1000), (3, 10), (4, 10)] {
+            index.push(position(number), vec![0; bytes].into(), None);
+        }
+        index
+    }
+
+    fn position(index: u64) -> LogPosition {
+        LogPosition { term: 1, node: 1, index }
+    }
+
+    #[test]
+    fn bytes_are_those_of_whole_frames_and_follow_truncation_and_purge() {
+        let mut index = filled();
+        assert_eq!(index.bytes_after(None), 3 * SMALL + LARGE);
+        assert_eq!(index.bytes_after(Some(1)), 2 * SMALL + LARGE);
+        assert_eq!(index.bytes_after(Some(2)), 2 * SMALL);
+        assert_eq!(index.bytes_after(Some(9)), 0);
+        index.truncate(4);
+        assert_eq!(index.bytes_after(None), 2 * SMALL + LARGE);
+        index.purge(position(2));
+        assert_eq!(index.bytes_after(None), SMALL);
+        assert_eq!(index.bytes_after(Some(2)), SMALL, "what is purged lies behind nothing");
+        index.purge(position(7));
+        assert_eq!(index.bytes_after(None), 0);
+        index.push(position(8), vec![0; 10].into(), None);
+        index.truncate(8);
+        assert_eq!(index.bytes_after(None), 0);
+    }
+
+    #[test]
+    fn the_entry_before_the_last_bytes_is_found() {
+        let index = filled();
+        assert_eq!(index.before_last(0), Some(position(4)));
+        assert_eq!(index.before_last(1), Some(position(3)));
+        assert_eq!(index.before_last(2 * SMALL), Some(position(2)));
+        assert_eq!(index.before_last(2 * SMALL + LARGE), Some(position(1)));
+        assert_eq!(index.before_last(u64::MAX), None);
     }
 }

@@ -154,6 +154,22 @@ impl Wal {
         self.shared.lock().index.len()
     }
 
+    /// Bytes that the entries behind `index` take on the disk, at most (each in a frame of its own); `None`: all entries.
+    pub fn bytes_after(&self, index: Option<u64>) -> u64 {
+        self.shared.lock().index.bytes_after(index)
+    }
+
+    /// The newest entry behind which at least `bytes` lie, counted as in [`Wal::bytes_after`]: what may be purged where
+    /// so much is to be kept. Looks at every entry that is kept; not for every request.
+    pub fn before_last(&self, bytes: u64) -> Option<LogPosition> {
+        self.shared.lock().index.before_last(bytes)
+    }
+
+    /// Segment files that are open. Each has [`WalOptions::segment_bytes`], more for a frame that would not fit.
+    pub fn segments(&self) -> usize {
+        self.shared.lock().files.len()
+    }
+
     /// Why the log stopped, once it has.
     pub fn poisoned(&self) -> Option<String> {
         self.shared.lock().poisoned.clone()
