@@ -14,7 +14,9 @@ use consigner_rules::slashing::AgreedDuty;
 use consigner_rules::{
     Command, Outcome, Root, Ruling, SignIntent, SignRequest, State, Unslashable, Verdict, Violation,
 };
+use openraft::ServerState;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// What a follower does with a request that only the leader can order.
@@ -91,6 +93,9 @@ struct Asked<'a> {
 
 /// Pause between tries while an election is on; short against the election itself.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a leader makes an asker wait for the first entry of its term; less than one try to forward takes.
+const FIRST_ENTRY: Duration = Duration::from_millis(100);
 
 /// Times a request is admitted anew because the policy changed on its way.
 const STALE_TRIES: u32 = 5;
@@ -176,7 +181,9 @@ impl Cluster {
         let mut reason = "no leader is known".to_owned();
         let mut patience = self.timing().forward_try;
         let mut stale = 0;
+        let mut leader = self.elections().watch_leader();
         loop {
+            leader.borrow_and_update();
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(unavailable(&reason));
@@ -220,7 +227,24 @@ impl Cluster {
                     patience = patience.saturating_mul(2);
                 }
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
+            self.pause_for_leader(&mut leader).await;
+        }
+    }
+
+    /// The pause between two tries; over at once when the leader changes.
+    async fn pause_for_leader(&self, leader: &mut watch::Receiver<Option<u64>>) {
+        // Nobody else can tell when the watcher has ended; the pause is short.
+        drop(tokio::time::timeout(RETRY_PAUSE, leader.changed()).await);
+    }
+
+    /// A leader whose election was a moment ago answers when the first entry of its term is applied, and does not send
+    /// the asker away.
+    pub(crate) async fn await_first_entry(&self) {
+        let mut leader = self.elections().watch_leader();
+        let leads = self.raft().metrics().borrow().state == ServerState::Leader;
+        if leads && !self.elections().is_suspended() {
+            let me = Some(self.node_id());
+            drop(tokio::time::timeout(FIRST_ENTRY, leader.wait_for(|leader| *leader == me)).await);
         }
     }
 

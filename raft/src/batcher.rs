@@ -96,6 +96,12 @@ impl Batcher {
         Ok(replied)
     }
 
+    /// Waits until nothing is on its way; nothing sets out until what is returned is dropped. `None`: it has stopped.
+    pub async fn pause(&self) -> Option<OwnedSemaphorePermit> {
+        let all = u32::try_from(SLOTS).unwrap_or(u32::MAX);
+        Arc::clone(&self.slots).acquire_many_owned(all).await.ok()
+    }
+
     /// Takes nothing more and waits until nothing is on its way.
     pub async fn drain(&self) {
         self.waiting.close();

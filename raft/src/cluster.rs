@@ -6,6 +6,7 @@
 
 use crate::authorize::{Admit, AuthorizeError, Leave, Routing};
 use crate::batcher::Batcher;
+use crate::election::Elections;
 use crate::forward::Forwarder;
 use crate::key_feed::OnKeys;
 use crate::lease::Lease;
@@ -91,6 +92,7 @@ pub(crate) struct Inner {
     pub links: Arc<Links>,
     pub guard: Guard,
     pub lease: Lease,
+    pub elections: Elections,
     pub stopping: AtomicBool,
     pub tasks: CancellationToken,
     pub on_fatal: OnFatal,
@@ -150,6 +152,7 @@ impl Cluster {
 
     /// Answers a follower's intents, in order.
     pub(crate) async fn authorize_forwarded(&self, intents: wire::Authorize) -> wire::Authorized {
+        self.await_first_entry().await;
         if self.leadership() != Leadership::This {
             return vec![Err(Failure::NotLeader { node: self.node_id() }); intents.len()];
         }
@@ -171,7 +174,19 @@ impl Cluster {
     pub fn leadership(&self) -> Leadership {
         let metrics = self.raft().metrics();
         let now = metrics.borrow();
+        leadership(&now, self.inner.stopping.load(Ordering::Relaxed) || self.inner.elections.is_suspended())
+    }
+
+    /// As [`Cluster::leadership`], by the word of Raft alone: also where this node leads without a quorum.
+    pub(crate) fn leadership_in_raft(&self) -> Leadership {
+        let metrics = self.raft().metrics();
+        let now = metrics.borrow();
         leadership(&now, self.inner.stopping.load(Ordering::Relaxed))
+    }
+
+    /// Whether this node may vote and stand for election.
+    pub(crate) const fn may_vote(&self) -> bool {
+        true
     }
 
     /// Whether this node can serve: it heard of a leader with a quorum within the lease, and is not stopping.
@@ -184,6 +199,9 @@ impl Cluster {
         }
         if self.read(|state| state.identity().is_none()) {
             return Err(Unavailable::because("the cluster is not initialised"));
+        }
+        if self.inner.elections.lacks_quorum() {
+            return Err(Unavailable::because("this node leads, but no quorum has answered it lately"));
         }
         if !self.lease_is_alive() {
             return Err(Unavailable::because("this node has not heard of a leader with a quorum lately"));
@@ -242,11 +260,11 @@ impl Cluster {
 
 /// A node leads only once it has applied an entry of its own term: a restarted or deposed leader may claim the role
 /// for a moment, and its state may be behind.
-fn leadership(now: &Metrics, stopping: bool) -> Leadership {
+fn leadership(now: &Metrics, is_suspended: bool) -> Leadership {
     match now.current_leader {
         Some(leader) if leader == now.id => {
             let applied = now.last_applied.is_some_and(|applied| applied.leader_id == *now.vote.leader_id());
-            if now.state == ServerState::Leader && applied && !stopping {
+            if now.state == ServerState::Leader && applied && !is_suspended {
                 Leadership::This
             } else {
                 Leadership::Unknown

@@ -48,6 +48,12 @@ impl Lease {
         state.renewed.is_some_and(|renewed| renewed.elapsed() < self.length)
     }
 
+    /// How long ago the renewal was that speaks of `leader`, if the last one does.
+    pub fn age(&self, leader: u64) -> Option<Duration> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.renewed.filter(|_| state.leader == Some(leader)).map(Instant::elapsed)
+    }
+
     /// Whether `leader` answered lately enough to send a client to it.
     pub fn vouches_for(&self, leader: u64) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

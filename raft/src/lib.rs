@@ -7,30 +7,39 @@
 //! |---|---|
 //! | [`cluster`] | the calls of the rest of the node; the one place where permits are minted |
 //! | `authorize` | from a request to a verdict: here, at the leader, or "not now" |
+//! | `backup`, [`restore`] | a copy of the state while the cluster signs; a new cluster out of what is left of a lost one |
 //! | `batcher` | all writes of commands, at most two entries on their way |
+//! | `election`, `hand_over` | when to stand for election, and how leadership moves on purpose |
 //! | `forward` | a follower's intents on their way to the leader |
 //! | `lease` | how long unslashable messages may be signed without hearing of a quorum |
 //! | `log_store`, `machine` | openraft's storage on our log, state store and snapshots |
+//! | `outbox` | what was recorded, entry by entry, as far as this node has it |
 //! | `propose`, `status` | commands from any node, barriers, what a node tells about itself |
 //! | `key_feed`, `settle` | keyrings follow the state, on this node at once, on all nodes when somebody waits for it |
 //! | `rounds` | callers that ask the same question share one answer |
 //! | `recover` | what a start must find before anything is served |
+//! | `versions` | rules are raised once every member knows them, and used only then |
 //! | `peer` | the channel between nodes |
 
 mod authorize;
+mod backup;
 mod batcher;
 mod clock;
 mod cluster;
+mod election;
 mod forward;
+mod hand_over;
 mod key_feed;
 mod lease;
 mod lifecycle;
 mod log_store;
 mod machine;
 mod observe;
+mod outbox;
 mod peer;
 mod propose;
 mod recover;
+pub mod restore;
 mod rounds;
 mod settle;
 mod snapshot_body;
@@ -39,16 +48,20 @@ mod status;
 mod suite_tests;
 mod typ;
 mod types;
+mod versions;
 
 pub use authorize::{Admit, AuthorizeError, Routing};
+pub use backup::{BackupError, BackupMember, BackupSummary, Maxima, ReadBackupError, read_backup};
 pub use cluster::{Cluster, ClusterOptions, OnFatal, OnPolicy, Release, Unavailable};
 use consigner_gate::with_causes as chain;
+pub use hand_over::HandOverError;
 pub use key_feed::{KeyFeed, OnKeys};
+pub use outbox::{Recorded, RecordedError};
 pub use peer::service::PeerService;
 pub use propose::{InitialiseError, ProposeError};
 pub use recover::OpenError;
 pub use settle::{OnSettle, Settlement};
-pub use types::{Leadership, Logged, Member, NodeStatus, Role, Timing};
+pub use types::{Election, Leadership, Logged, Member, NodeStatus, Role, Timing};
 
 /// Runs a task without which the node must not live on: a panic in it stops the node.
 fn supervise(name: &'static str, on_fatal: &OnFatal, task: impl Future<Output = ()> + Send + 'static) {

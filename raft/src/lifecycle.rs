@@ -1,12 +1,14 @@
 //! How a node's part in the cluster starts, keeps itself alive, and stops.
 //!
 //! In: options. Out: a running [`Cluster`] and its background tasks: lease pings, metrics, a watch on openraft.
-//! Deliberately absent: elections by our own driver; openraft's timers decide for now (DESIGN 7a, step one).
+//! Deliberately absent: elections ([`crate::election`], [`crate::hand_over`]).
 
 use crate::batcher::Batcher;
 use crate::clock;
 use crate::cluster::{Cluster, ClusterOptions, Inner};
+use crate::election::Elections;
 use crate::forward::Forwarder;
+use crate::hand_over::HandOverError;
 use crate::lease::Lease;
 use crate::log_store::{APPEND_BYTES_MAX, LogStore};
 use crate::machine::{Machine, MachineParts, Shared};
@@ -19,7 +21,8 @@ use crate::recover::{self, OpenError, Recovered};
 use crate::rounds::Rounds;
 use crate::settle::SETTLES_MAX;
 use crate::typ::Raft;
-use crate::types::{Leadership, Member, NodeStatus, Role, Timing};
+use crate::types::{Election, Leadership, Member, NodeStatus, Role, Timing};
+use crate::versions;
 use consigner_storage::log::WalOptions;
 use openraft::{Config, SnapshotPolicy};
 use std::sync::Arc;
@@ -91,6 +94,7 @@ impl Cluster {
         let inner = Inner {
             member: Member { incarnation: recovered.boot.incarnation_hex(), ..options.member },
             lease: Lease::new(options.timing.lease),
+            elections: Elections::new(options.node_id, &options.timing),
             batcher: Batcher::start(raft.clone(), Arc::clone(&shared), options.timing.lease, &options.on_fatal),
             timing: options.timing,
             forwarder: Forwarder::start(Arc::clone(&links), &options.on_fatal),
@@ -115,9 +119,12 @@ impl Cluster {
     }
 
     fn spawn_tasks(&self) {
+        self.spawn_task("elections", self.clone().drive_elections());
+        self.spawn_task("leader watch", self.clone().watch_leader());
         self.spawn_task("lease", keep_lease(self.clone()));
         self.spawn_task("metrics", publish_metrics(self.clone()));
         self.spawn_task("raft watch", watch_raft(self.clone()));
+        self.spawn_task("rules", versions::raise_rules(self.clone()));
     }
 
     fn spawn_task(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
@@ -127,26 +134,25 @@ impl Cluster {
         });
     }
 
-    /// Asks openraft to stand for election; a leader that stops asks its best follower.
-    pub(crate) async fn stand_for_election(&self) -> bool {
-        tracing::info!("asked to stand for election");
-        self.raft().trigger().elect().await.is_ok()
-    }
-
     /// Refuses new proposals, finishes those in flight, hands leadership over as well as possible, stops Raft and
     /// closes the storage cleanly.
     pub async fn shutdown(&self, deadline: Duration) {
         let until = Instant::now() + deadline;
         let led = self.leadership() == Leadership::This;
         self.inner.stopping.store(true, Ordering::Relaxed);
+        self.elections().retire();
+        if led {
+            let left = until.saturating_duration_since(Instant::now()).min(HAND_OVER_DEADLINE);
+            match self.move_leadership(None, left).await {
+                Ok(_) | Err(HandOverError::NobodyElse) => {}
+                Err(error) => tracing::warn!(%error, "this leader stops without a successor"),
+            }
+        }
         if tokio::time::timeout_at(until, self.inner.batcher.drain()).await.is_err() {
             tracing::warn!("entries were still on their way at the deadline");
         }
-        if led {
-            let until = until.min(Instant::now() + HAND_OVER_DEADLINE);
-            if tokio::time::timeout_at(until, self.hand_over()).await.is_err() {
-                tracing::warn!("no other node took over the leadership in time");
-            }
+        if Instant::now() < until {
+            self.say_goodbye().await;
         }
         self.inner.tasks.cancel();
         if let Err(error) = self.raft().shutdown().await {
@@ -156,49 +162,6 @@ impl Cluster {
         if let Some(recovered) = recovered {
             close(recovered).await;
         }
-    }
-
-    /// Stops heartbeats, lets the followers' faith in this leader run out, and asks the most advanced one to stand.
-    async fn hand_over(&self) {
-        let me = self.node_id();
-        let successors = self.successors();
-        if successors.is_empty() {
-            return;
-        }
-        self.raft().runtime_config().heartbeat(false);
-        self.raft().runtime_config().elect(false);
-        // A voter grants no vote while it heard a leader within the upper election timeout.
-        tokio::time::sleep(self.timing().election_max).await;
-        let mut stands = false;
-        for (id, member) in successors {
-            let asked: Result<bool, _> =
-                self.inner.links.call((id, &member), wire::ELECT, &(), self.timing().election_max).await;
-            stands = asked.is_ok_and(|stands| stands);
-            if stands {
-                break;
-            }
-        }
-        if !stands {
-            tracing::info!("no other node is there to take over the leadership");
-            return;
-        }
-        let mut metrics = self.raft().metrics();
-        // An error means that raft is gone already.
-        drop(metrics.wait_for(|now| now.current_leader.is_some_and(|leader| leader != me)).await);
-    }
-
-    /// The other voters, those with the longest log first.
-    fn successors(&self) -> Vec<(u64, Member)> {
-        let metrics = self.raft().metrics();
-        let now = metrics.borrow();
-        let membership = now.membership_config.membership();
-        let matched = |id: &u64| {
-            now.replication.as_ref().and_then(|replication| replication.get(id).copied().flatten()).map(|log| log.index)
-        };
-        let mut voters: Vec<u64> = membership.voter_ids().filter(|id| *id != now.id).collect();
-        voters.sort_by_key(|id| std::cmp::Reverse(matched(id)));
-        voters.dedup();
-        voters.into_iter().filter_map(|id| Some((id, membership.get_node(&id)?.clone()))).collect()
     }
 }
 
@@ -234,8 +197,9 @@ fn raft_config(timing: &Timing, snapshot_every: u64) -> Result<Config, OpenError
     let config = Config {
         cluster_name: "consigner".to_owned(),
         heartbeat_interval: millis(timing.heartbeat),
-        election_timeout_min: millis(timing.election_min),
-        election_timeout_max: millis(timing.election_max),
+        election_timeout_min: millis(timing.vote_deadline()).max(millis(timing.heartbeat) + 1),
+        election_timeout_max: millis(timing.voters_faith()),
+        enable_elect: timing.election == Election::Builtin,
         install_snapshot_timeout: millis(SNAPSHOT_CHUNK_DEADLINE),
         max_payload_entries: APPEND_ENTRIES_MAX,
         replication_lag_threshold: snapshot_every.saturating_mul(2),
@@ -255,13 +219,17 @@ fn raft_config(timing: &Timing, snapshot_every: u64) -> Result<Config, OpenError
 /// a follower while a snapshot is on its way to it, and only these keep such a follower from standing for election.
 async fn keep_lease(cluster: Cluster) {
     let lease = cluster.inner.lease.length();
+    let mut leader = cluster.elections().watch_leader();
     let mut began = Instant::now();
     loop {
-        let pings = if cluster.lease_is_alive() { PINGS_PER_LEASE } else { PINGS_PER_DEAD_LEASE };
-        tokio::time::sleep_until(began + lease / pings).await;
+        // A leader that hears nobody need not ask as often as somebody who waits for a leader.
+        let is_urgent = !cluster.lease_is_alive() && !cluster.elections().lacks_quorum();
+        let pings = if is_urgent { PINGS_PER_DEAD_LEASE } else { PINGS_PER_LEASE };
+        // A new leader is asked at once: who vouches for it sends clients there.
+        drop(tokio::time::timeout_at(began + lease / pings, leader.changed()).await);
         began = Instant::now();
         let sent = clock::Instant::now();
-        match cluster.leadership() {
+        match cluster.leadership_in_raft() {
             Leadership::This => {
                 let confirmed = tokio::time::timeout(lease / 2, cluster.confirm_commit_index()).await;
                 let Ok(Ok(index)) = confirmed else { continue };

@@ -23,9 +23,9 @@ pub struct Member {
 pub struct Timing {
     /// Heartbeat interval of the leader.
     pub heartbeat: Duration,
-    /// Lower bound of the election timeout.
+    /// Lower bound of the election timeout; for [`Election::Builtin`].
     pub election_min: Duration,
-    /// Upper bound of the election timeout, and the time for which a voter keeps faith in a leader.
+    /// Upper bound of the election timeout; for [`Election::Builtin`].
     pub election_max: Duration,
     /// How long a node may sign unslashable messages after it last heard of a leader with a quorum (DESIGN 4a, X).
     pub lease: Duration,
@@ -33,6 +33,39 @@ pub struct Timing {
     pub leader_wait: Duration,
     /// Deadline of one try to forward an intent.
     pub forward_try: Duration,
+    /// Who decides when to stand for election.
+    pub election: Election,
+}
+
+/// Who decides when a node stands for election (DESIGN 7a).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Election {
+    /// This crate: a silent leader is suspected after [`Timing::lease`], a dead process at once; peers are asked first.
+    #[default]
+    Driver,
+    /// openraft's timers, between [`Timing::election_min`] and [`Timing::election_max`].
+    Builtin,
+}
+
+impl Timing {
+    /// How long a voter keeps faith in a leader after its last append: openraft's lease, its upper election timeout.
+    #[must_use]
+    pub fn voters_faith(&self) -> Duration {
+        match self.election {
+            // Longer than openraft's ticks (1.5 heartbeats) are apart, and no longer: it bounds every failover.
+            Election::Driver => self.heartbeat * 2,
+            Election::Builtin => self.election_max,
+        }
+    }
+
+    /// openraft's lower election timeout; under the driver only the deadline of a vote.
+    #[must_use]
+    pub fn vote_deadline(&self) -> Duration {
+        match self.election {
+            Election::Driver => self.heartbeat * 6 / 5,
+            Election::Builtin => self.election_min,
+        }
+    }
 }
 
 impl Default for Timing {
@@ -44,6 +77,7 @@ impl Default for Timing {
             lease: Duration::from_millis(750),
             leader_wait: Duration::from_millis(2_000),
             forward_try: Duration::from_millis(150),
+            election: Election::Driver,
         }
     }
 }
@@ -113,6 +147,12 @@ pub struct NodeStatus {
     pub version: String,
     /// Ids of the voting members as it knows them.
     pub voters: Vec<u64>,
+    /// The rules by which its applied state judges.
+    #[serde(default)]
+    pub rules: u32,
+    /// The newest rules that its binary knows; 0 from a binary that does not say.
+    #[serde(default)]
+    pub rules_max: u32,
 }
 
 /// An answer of the replicated state, and the log index of the entry that it answers: for records, never for a decision.

@@ -90,6 +90,11 @@ impl CallError {
             Self::Refused { .. } | Self::Decode { .. } => false,
         }
     }
+
+    /// Whether nobody listens at the peer's address.
+    pub const fn is_refused(&self) -> bool {
+        matches!(self, Self::Channel { source: ChannelError::ConnectRefused { .. }, .. })
+    }
 }
 
 impl Links {
@@ -101,6 +106,12 @@ impl Links {
     /// Who this process is.
     pub const fn me(&self) -> &Me {
         &self.me
+    }
+
+    /// Whether a connection to the peer stands, as far as anybody has noticed.
+    pub fn is_connected(&self, node: u64) -> bool {
+        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.get(&node).is_some_and(|(_, channel)| channel.is_connected())
     }
 
     /// The pooled channel to a peer at its present address.

@@ -6,7 +6,8 @@
 use crate::cluster::Cluster;
 use crate::peer::guard::{Admitted, Refusal};
 use crate::peer::wire;
-use crate::typ::{InstallRequest, VoteRequest};
+use crate::typ::{AppendResponse, InstallRequest, VoteRequest};
+use crate::versions;
 use bytes::Bytes;
 use consigner_gate::Peer;
 use consigner_rules::codec;
@@ -65,8 +66,14 @@ impl PeerService {
         match path {
             wire::APPEND => self.append(from, &body).await,
             wire::VOTE => answer(&cluster.raft().vote(read::<VoteRequest>(&body)?).await),
-            wire::SNAPSHOT => answer(&cluster.raft().install_snapshot(read::<InstallRequest>(&body)?).await),
-            wire::ELECT => answer(&cluster.stand_for_election().await),
+            wire::SNAPSHOT => {
+                let part = read::<InstallRequest>(&body)?;
+                cluster.elections().heard(&part.vote, cluster.elections().now(), false);
+                answer(&cluster.raft().install_snapshot(part).await)
+            }
+            wire::PRE_VOTE => answer(&cluster.elections().answer()),
+            wire::GOODBYE => answer(&cluster.take_leave(from.node)),
+            wire::ELECT => answer(&cluster.stand_for_election()),
             wire::AUTHORIZE => answer(&cluster.authorize_forwarded(read(&body)?).await),
             wire::PROPOSE => answer(&cluster.propose_here(read(&body)?).await),
             wire::BARRIER => answer(&cluster.confirm_together().await),
@@ -96,7 +103,13 @@ impl PeerService {
     }
 
     async fn append(&self, from: Admitted, body: &Bytes) -> Result<Bytes, Refused> {
-        let append: wire::Append = read(body)?;
+        let append: wire::Append = codec::decode(body).map_err(|unread| {
+            // From a member whose binary is newer: what it sends cannot be applied here, now or later.
+            if unread.is_newer() {
+                self.cluster.stop_for(&versions::UnreadableAppend { from: from.node, source: unread });
+            }
+            Refused(StatusCode::BAD_REQUEST, "the append cannot be read by this binary".to_owned())
+        })?;
         match self.cluster.guard().check_append(from, &append) {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => {
@@ -113,10 +126,16 @@ impl PeerService {
         }
         let busy = || Refused(StatusCode::TOO_MANY_REQUESTS, "earlier appends are still being written".to_owned());
         let place = Arc::clone(&self.cluster.inner.appends).try_acquire_owned().map_err(|_| busy())?;
-        let raft = self.cluster.raft().clone();
+        let (cluster, arrived) = (self.cluster.clone(), self.cluster.elections().now());
+        let vote = append.request.vote;
+        // A leader that sends lives, even if this node's disk keeps it waiting.
+        cluster.elections().heard(&vote, arrived, false);
         // In a task of its own: the place is held until openraft has answered, even if the caller gives up before.
         let appended = tokio::spawn(async move {
-            let answer = raft.append_entries(append.request).await;
+            let answer = cluster.raft().append_entries(append.request).await;
+            if answer.as_ref().is_ok_and(|answer| !matches!(answer, AppendResponse::HigherVote(_))) {
+                cluster.elections().heard(&vote, arrived, true);
+            }
             drop(place);
             answer
         });

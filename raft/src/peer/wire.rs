@@ -41,6 +41,10 @@ pub const VOTE: &str = "/raft/vote";
 pub const SNAPSHOT: &str = "/raft/snapshot";
 /// Asks a follower to stand for election (graceful hand-over).
 pub const ELECT: &str = "/raft/elect";
+/// Asks whether a node, too, hears no leader.
+pub const PRE_VOTE: &str = "/raft/pre-vote";
+/// A node that stops says so.
+pub const GOODBYE: &str = "/cluster/goodbye";
 /// Forwarded intents.
 pub const AUTHORIZE: &str = "/cluster/authorize";
 /// Forwarded commands.
@@ -122,6 +126,14 @@ pub enum Failure {
     /// The leader could not be reached.
     #[error("the leader cannot be reached: {0}")]
     Unreachable(String),
+    /// The cluster, or the leader's binary, does not know the rules that the command needs.
+    #[error("the command needs rules version {needed}, the leader applies version {current}")]
+    NeedsRules {
+        /// The version that the command needs.
+        needed: u32,
+        /// The version of the leader's state.
+        current: u32,
+    },
 }
 
 /// Asks whether a node has applied an index and its keyring follows.
