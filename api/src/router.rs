@@ -163,6 +163,8 @@ fn administration() -> Router<Arc<Shared>> {
 fn operating() -> Router<Arc<Shared>> {
     Router::new()
         .route("/admin/v1/cluster/init", post(admin::cluster_init))
+        .route("/admin/v1/cluster/backup", get(admin::cluster_backup))
+        .route("/admin/v1/cluster/resume", post(admin::cluster_resume))
         .route("/admin/v1/history/export", get(admin::history_export))
         .route("/admin/v1/history/import", post(admin::history_import))
         .route("/admin/v1/policy/apply", post(admin::policy_apply))

@@ -1,15 +1,18 @@
 //! `/admin/v1`: what operators ask, each endpoint by the right that `permission` has for it.
 
 mod audit_anchors;
+mod backup;
 pub(crate) mod cluster;
 mod data_keys;
 mod history_export;
 mod history_import;
 pub(crate) mod keys;
 pub(crate) mod policy;
+mod resume;
 mod rewrap;
 
 pub(crate) use audit_anchors::get as audit_anchors;
+pub(crate) use backup::get as cluster_backup;
 pub(crate) use cluster::{cluster_init, cluster_status};
 pub(crate) use data_keys::{list as data_keys_list, make as data_keys_make, remove as data_keys_remove};
 pub(crate) use history_export::get as history_export;
@@ -18,6 +21,7 @@ pub(crate) use keys::{delete as keys_delete, import as keys_import, list as keys
 pub(crate) use policy::{
     apply as policy_apply, check as policy_check, show as policy_show, tokens_create, tokens_list, tokens_revoke,
 };
+pub(crate) use resume::post as cluster_resume;
 pub(crate) use rewrap::post as keys_rewrap;
 
 use crate::app::Shared;

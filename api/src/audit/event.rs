@@ -85,6 +85,10 @@ pub enum Operation {
     Reload,
     /// A cluster was made.
     ClusterInit,
+    /// Everything that the cluster holds left it, sealed.
+    ClusterBackup,
+    /// A restored cluster was to sign again.
+    ClusterResume,
     /// The policy was to be replaced.
     PolicyApply,
     /// A token was to be made.
@@ -188,6 +192,8 @@ impl Operation {
             Self::Rewrap => "rewrap",
             Self::Reload => "reload",
             Self::ClusterInit => "cluster_init",
+            Self::ClusterBackup => "cluster_backup",
+            Self::ClusterResume => "cluster_resume",
             Self::PolicyApply => "policy_apply",
             Self::TokenCreate => "token_create",
             Self::TokenRevoke => "token_revoke",

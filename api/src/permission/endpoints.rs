@@ -66,6 +66,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     delete("/eth/v1/remotekeys", keymanager(KeyManagerVerb::Delete)),
     get("/admin/v1/cluster/status", admin(AdminVerb::Status)),
     post("/admin/v1/cluster/init", admin(AdminVerb::Cluster)),
+    get("/admin/v1/cluster/backup", admin(AdminVerb::Cluster)),
+    post("/admin/v1/cluster/resume", admin(AdminVerb::Cluster)),
     get("/admin/v1/history/export", admin(AdminVerb::HistoryExport)),
     post("/admin/v1/history/import", admin(AdminVerb::HistoryImport)),
     get("/admin/v1/keys", admin(AdminVerb::KeysList)),
