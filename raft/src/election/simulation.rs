@@ -227,10 +227,12 @@ impl Sim {
                 self.push(wake.min(LOOK), id, Event::Look);
             }
             Event::Heartbeat => {
-                if self.nodes[&id].leads && self.nodes[&id].heartbeats {
+                if self.nodes[&id].leads {
                     self.append(id);
                 }
-                self.push(HEARTBEAT, id, Event::Heartbeat);
+                // Without heartbeats the questions of the serving lease remain.
+                let pause = if self.nodes[&id].heartbeats { HEARTBEAT } else { X / 5 };
+                self.push(pause, id, Event::Heartbeat);
             }
             Event::Gone(node) => self.step(id, Input::Gone(node)),
             Event::Deliver(from, message) => self.deliver(id, from, message),
@@ -305,7 +307,7 @@ impl Sim {
             return;
         }
         (node.leads, node.is_committed) = (true, true);
-        node.acked = node.votes.iter().map(|peer| (*peer, now)).collect();
+        node.acked = node.votes.iter().filter(|peer| **peer != id).map(|peer| (*peer, now)).collect();
         let index = node.last.map_or(0, |last| last.index + 1);
         node.last = Some(LogPosition { term: node.term, node: id, index });
         let term = node.term;
