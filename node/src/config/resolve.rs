@@ -8,10 +8,13 @@ use super::{ApiConfig, Config, FollowerRequests, ImportConfig, KeysConfig, LogCo
 use super::{NetworkConfig, NodeConfig, PeerConfig};
 use consigner_gate::HostAllowlist;
 use consigner_gate::tls::ClientAuth;
-use consigner_raft::Timing;
+use consigner_raft::{Election, Timing};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+
+/// A leader sends every heartbeat and a half; one or two that are lost or late must not look like its death.
+const HEARTBEATS_PER_LEASE: u32 = 5;
 
 /// Lengths of the serving lease: shorter than some pings is never alive, longer than this bounds nothing (deletions and
 /// policy changes wait for it).
@@ -191,6 +194,8 @@ impl Resolver<'_> {
         let (heartbeat, election_min) = (read("raft.heartbeat"), read("raft.election-min"));
         let (election_max, lease) = (read("raft.election-max"), read("raft.lease"));
         let (leader_wait, forward_try) = (read("raft.leader-wait"), read("raft.forward-try"));
+        let election = self.word("raft.election");
+        let election = if election? == "builtin" { Election::Builtin } else { Election::Driver };
         let timing = Timing {
             heartbeat: heartbeat?,
             election_min: election_min?,
@@ -198,6 +203,7 @@ impl Resolver<'_> {
             lease: lease?,
             leader_wait: leader_wait?,
             forward_try: forward_try?,
+            election,
         };
         if timing.election_min <= timing.heartbeat.saturating_mul(2) {
             self.complain("raft.election-min", "must be more than twice raft.heartbeat".to_owned());
@@ -207,6 +213,10 @@ impl Resolver<'_> {
         }
         if !LEASE.contains(&timing.lease) {
             self.complain("raft.lease", format!("must lie between {:?} and {:?}", LEASE.start(), LEASE.end()));
+        }
+        if timing.heartbeat.saturating_mul(HEARTBEATS_PER_LEASE) > timing.lease {
+            let most = timing.lease / HEARTBEATS_PER_LEASE;
+            self.complain("raft.heartbeat", format!("must be at most a fifth of raft.lease, {most:?}"));
         }
         Some(timing)
     }

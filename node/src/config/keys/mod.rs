@@ -52,6 +52,9 @@ pub const STALE_CRL: &[&str] = &["warn", "refuse"];
 /// What `min-version` of a `tls` section may be.
 pub const TLS_VERSIONS: &[&str] = &["1.2", "1.3"];
 
+/// What `raft.election` may be.
+pub const ELECTIONS: &[&str] = &["driver", "builtin"];
+
 const fn required(path: &'static str, form: Form, help: &'static str) -> Key {
     Key { path, form, default: None, required: true, help }
 }
@@ -110,9 +113,20 @@ const MACHINERY: &[Key] = &[
     defaulted("log.level", Form::Word(LOG_LEVELS), "info", "Least severity that is logged"),
     defaulted("log.format", Form::Word(LOG_FORMATS), "text", "Form of the log lines"),
     defaulted("raft.heartbeat", Form::Duration, "50ms", "Interval of the leader's heartbeats"),
-    defaulted("raft.election-min", Form::Duration, "350ms", "Lower bound of the election timeout"),
-    defaulted("raft.election-max", Form::Duration, "400ms", "Upper bound of the election timeout"),
-    defaulted("raft.lease", Form::Duration, "750ms", "How long a node cut off still signs what cannot be slashed"),
+    defaulted(
+        "raft.election",
+        Form::Word(ELECTIONS),
+        "driver",
+        "Who decides when to stand for election: Consigner's driver, or Raft's own timers",
+    ),
+    defaulted("raft.election-min", Form::Duration, "350ms", "Lower bound of the election timeout of Raft's timers"),
+    defaulted("raft.election-max", Form::Duration, "400ms", "Upper bound of the election timeout of Raft's timers"),
+    defaulted(
+        "raft.lease",
+        Form::Duration,
+        "750ms",
+        "Silence after which a leader is suspected; so long a node cut off still signs what cannot be slashed",
+    ),
     defaulted("raft.leader-wait", Form::Duration, "2s", "How long a request waits for a leader"),
     defaulted("raft.forward-try", Form::Duration, "150ms", "Deadline of one try to forward an intent"),
     defaulted("raft.snapshot-every", Form::Id, "10000", "Log entries between snapshots"),
