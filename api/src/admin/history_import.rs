@@ -37,6 +37,13 @@ const BATCH_DEADLINE: Duration = Duration::from_secs(10);
 struct Line {
     pubkey: PublicKey,
     status: Status,
+    /// The greatest that the file has; absent: no record of that kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_epoch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_epoch: Option<String>,
     message: String,
 }
 
@@ -78,6 +85,8 @@ async fn merge_all(
     let begun = &format!("{} validators", histories.len());
     let event = audit::Event::new(actor, audit::Operation::HistoryImport, audit::Outcome::Begun, begun);
     app.audit.begin(&event).await?;
+    let maxima: BTreeMap<PublicKey, HistoryImport> =
+        histories.iter().map(|history| (history.public_key, history.clone())).collect();
     let merged = merge(&app.cluster, &|| admin.is_still(shared), histories).await;
     let mut results = match merged {
         Ok(results) => results,
@@ -87,7 +96,10 @@ async fn merge_all(
             return Err(why.into());
         }
     };
-    let lines: Vec<Line> = reports.iter().map(|report| line(report, results.remove(&report.public_key))).collect();
+    let lines: Vec<Line> = reports
+        .iter()
+        .map(|report| line(report, maxima.get(&report.public_key), results.remove(&report.public_key)))
+        .collect();
     let count = |status| lines.iter().filter(|line| line.status == status).count();
     let (merged, unchanged, failed) = (count(Status::Merged), count(Status::Unchanged), count(Status::Error));
     let outcome = if failed > 0 { audit::Outcome::Failed } else { audit::Outcome::Done };
@@ -102,12 +114,13 @@ fn understand(text: &[u8], root: &Root) -> Result<(Vec<HistoryImport>, Vec<Valid
     Ok((file.reduce(), file.report()))
 }
 
-type Merged = Result<bool, String>;
+/// Whether anything rose, or why nothing is known to have been merged.
+pub(super) type Merged = Result<bool, String>;
 
 /// Whether each history raised anything, or why it was not merged. Fails as a whole only while nothing was merged.
 ///
 /// `still` is asked before each batch but the first, which its caller has asked for.
-async fn merge(
+pub(super) async fn merge(
     cluster: &Cluster,
     still: &(dyn Fn() -> Result<(), ApiError> + Send + Sync),
     histories: Vec<HistoryImport>,
@@ -163,7 +176,7 @@ fn raised(outcome: &Outcome) -> Merged {
     }
 }
 
-fn line(report: &ValidatorReport, result: Option<Merged>) -> Line {
+fn line(report: &ValidatorReport, maxima: Option<&HistoryImport>, result: Option<Merged>) -> Line {
     let (status, mut message) = match result {
         Some(Ok(true)) => (Status::Merged, counts(report)),
         Some(Ok(false)) => (Status::Unchanged, format!("{}: nothing newer than what is known", counts(report))),
@@ -175,7 +188,15 @@ fn line(report: &ValidatorReport, result: Option<Merged>) -> Line {
         message.push_str("; warning: ");
         message.push_str(&warning.to_string());
     }
-    Line { pubkey: report.public_key, status, message }
+    let votes = maxima.and_then(|maxima| maxima.attestation);
+    Line {
+        pubkey: report.public_key,
+        status,
+        slot: maxima.and_then(|maxima| maxima.block).map(|block| block.slot.to_string()),
+        source_epoch: votes.map(|votes| votes.max_source_epoch.to_string()),
+        target_epoch: votes.map(|votes| votes.max_target_epoch.to_string()),
+        message,
+    }
 }
 
 fn counts(report: &ValidatorReport) -> String {

@@ -6,10 +6,13 @@ pub(crate) mod cluster;
 mod data_keys;
 mod history_export;
 mod history_import;
+mod history_query;
+mod history_recorded;
 pub(crate) mod keys;
 pub(crate) mod policy;
 mod resume;
 mod rewrap;
+mod watermarks;
 
 pub(crate) use audit_anchors::get as audit_anchors;
 pub(crate) use backup::get as cluster_backup;
@@ -17,12 +20,17 @@ pub(crate) use cluster::{cluster_init, cluster_status};
 pub(crate) use data_keys::{list as data_keys_list, make as data_keys_make, remove as data_keys_remove};
 pub(crate) use history_export::get as history_export;
 pub(crate) use history_import::post as history_import;
+pub(crate) use history_recorded::get as history_recorded;
 pub(crate) use keys::{delete as keys_delete, import as keys_import, list as keys_list};
 pub(crate) use policy::{
     apply as policy_apply, check as policy_check, show as policy_show, tokens_create, tokens_list, tokens_revoke,
 };
 pub(crate) use resume::post as cluster_resume;
 pub(crate) use rewrap::post as keys_rewrap;
+pub(crate) use watermarks::{
+    high_clear as watermarks_high_clear, high_set as watermarks_high_set, raise as watermarks_raise,
+    show as watermarks_show,
+};
 
 use crate::app::Shared;
 use crate::error::ApiError;

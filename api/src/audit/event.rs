@@ -75,6 +75,10 @@ pub enum Operation {
     HistoryExport,
     /// Signing history was merged.
     HistoryImport,
+    /// Low watermarks were to be raised.
+    WatermarkRaise,
+    /// The high watermark was to be set or removed.
+    HighWatermark,
     /// A data key was to be added.
     DataKeyAdd,
     /// A data key was to be removed.
@@ -187,6 +191,8 @@ impl Operation {
             Self::KeyDelete => "key_delete",
             Self::HistoryExport => "history_export",
             Self::HistoryImport => "history_import",
+            Self::WatermarkRaise => "watermark_raise",
+            Self::HighWatermark => "high_watermark",
             Self::DataKeyAdd => "data_key_add",
             Self::DataKeyRemove => "data_key_remove",
             Self::Rewrap => "rewrap",

@@ -70,6 +70,12 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/admin/v1/cluster/resume", admin(AdminVerb::Cluster)),
     get("/admin/v1/history/export", admin(AdminVerb::HistoryExport)),
     post("/admin/v1/history/import", admin(AdminVerb::HistoryImport)),
+    get("/admin/v1/history/recorded", admin(AdminVerb::HistoryExport)),
+    get("/admin/v1/history/watermarks", admin(AdminVerb::HistoryExport)),
+    post("/admin/v1/history/watermarks/raise", admin(AdminVerb::HistoryImport)),
+    // The one call about histories that allows again what was refused.
+    post("/admin/v1/history/watermarks/high", admin(AdminVerb::Cluster)),
+    post("/admin/v1/history/watermarks/high/clear", admin(AdminVerb::Cluster)),
     get("/admin/v1/keys", admin(AdminVerb::KeysList)),
     post("/admin/v1/keys/import", admin(AdminVerb::KeysImport)),
     post("/admin/v1/keys/delete", admin(AdminVerb::KeysDelete)),

@@ -1,0 +1,183 @@
+//! `GET /admin/v1/history/recorded`: every record of this node's outbox, page by page: the parts of a complete export.
+//!
+//! In: `?after=INDEX` (of the log; 0 begins), `&upto=INDEX` (of the first page, so that a cluster that goes on signing
+//! has an end), `&pubkeys=0x..,0x..`. Out: an interchange with what these entries recorded, where the next page begins,
+//! and from which log index on this node has everything. Each page is of bounded size. What was imported is listed as
+//! the cluster keeps it: by its maxima.
+//! Deliberately absent: the sum of the pages. Who joins them also asks for the minimal export, which covers every gap.
+
+use super::{history_query, history_turn};
+use crate::admission::Admin;
+use crate::app::Shared;
+use crate::audit;
+use crate::error::{ApiError, with_causes};
+use crate::eth2::BARRIER_DEADLINE;
+use crate::json::JSON;
+use crate::offload::compute;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse as _, Response};
+use consigner_raft::{Cluster, RecordedError};
+use consigner_rules::interchange::{Interchange, SignedAttestation, SignedBlock};
+use consigner_rules::slashing::AgreedDuty;
+use consigner_rules::{Change, PublicKey, Root};
+use http::header::CONTENT_TYPE;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Records after which a page ends: some 10 MB of text, and one entry of the log (about a thousand records) more.
+const PAGE_RECORDS: usize = 50_000;
+
+/// Rows read at one time; a row holds one entry of the log, at most 256 KiB.
+const ROWS_AT_ONCE: usize = 128;
+
+/// Entries that one page looks through, so that a call for one validator in a long log ends in time.
+const PAGE_ROWS: usize = 20_000;
+
+pub(crate) async fn get(
+    State(shared): State<Arc<Shared>>,
+    admin: Admin,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let asked = Asked::read(query.as_deref().unwrap_or_default()).map_err(ApiError::BadRequest)?;
+    let _turn = history_turn(&shared)?;
+    let cluster = &shared.app.cluster;
+    let upto = match asked.upto {
+        Some(upto) => upto,
+        // What was acknowledged before the export was asked for must be in it (invariant S2).
+        None => {
+            cluster.barrier(BARRIER_DEADLINE).await?;
+            cluster.applied_index()
+        }
+    };
+    let root = cluster.read(|state| state.identity().map(|identity| identity.genesis_validators_root));
+    let root = root.ok_or_else(|| ApiError::Conflict("the cluster is not initialised yet".to_owned()))?;
+    let (reader, after) = (cluster.clone(), asked.after);
+    let page = compute(move || Page::read(&reader, root, &asked, upto)).await??;
+    admin.is_still(&shared)?;
+    let until = page.next.unwrap_or(upto);
+    let reason = &format!("{} records of the log indexes after {after} up to {until}", page.records);
+    let (actor, operation) = (&admin.actor, audit::Operation::HistoryExport);
+    shared.app.audit.conclude(&audit::Event::new(actor, operation, audit::Outcome::Done, reason)).await?;
+    Ok(([(CONTENT_TYPE, JSON)], page.to_json(cluster.node_id(), upto)).into_response())
+}
+
+/// What the query asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Asked {
+    after: u64,
+    upto: Option<u64>,
+    only: Option<BTreeSet<PublicKey>>,
+}
+
+impl Asked {
+    fn read(query: &str) -> Result<Self, String> {
+        let mut asked = Self::default();
+        for (name, value) in history_query::pairs(query) {
+            match name {
+                "after" => asked.after = history_query::decimal(name, value)?,
+                "upto" => asked.upto = Some(history_query::decimal(name, value)?),
+                "pubkeys" => history_query::add_keys(&mut asked.only, value)?,
+                _ => return Err(format!("query parameter {name:?} is unknown; there are after, upto and pubkeys")),
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// One part of a complete export.
+struct Page {
+    file: Interchange,
+    records: usize,
+    /// The last log index of this page, if more follow.
+    next: Option<u64>,
+    since: u64,
+}
+
+impl Page {
+    fn read(cluster: &Cluster, root: Root, asked: &Asked, upto: u64) -> Result<Self, ApiError> {
+        let (mut file, mut records, mut rows_read, mut after) = (Interchange::new(root), 0, 0, asked.after);
+        let next = loop {
+            let rows = cluster.recorded_after(after, ROWS_AT_ONCE).map_err(failed)?;
+            let last_batch = rows.len() < ROWS_AT_ONCE;
+            rows_read += rows.len();
+            for row in rows.iter().take_while(|row| row.index <= upto) {
+                let wanted = row.changes.iter().filter(|change| asked.wants(change));
+                records += wanted.map(|change| add(&mut file, change)).sum::<usize>();
+            }
+            after = rows.last().map_or(after, |row| row.index);
+            if last_batch || after >= upto {
+                break None;
+            }
+            if records >= PAGE_RECORDS || rows_read >= PAGE_ROWS {
+                break Some(after);
+            }
+        };
+        // Asked for last: what was purged while the page was read is not claimed.
+        let since = cluster.recorded_since().map_err(failed)?;
+        Ok(Self { file, records, next, since })
+    }
+
+    /// The numbers as text, as in the interchange.
+    fn to_json(&self, node: u64, upto: u64) -> String {
+        let next = self.next.map_or_else(|| "null".to_owned(), |next| format!("\"{next}\""));
+        // `since` at its greatest: nothing is promised.
+        let from = self.since.saturating_add(1);
+        let file = self.file.to_json();
+        format!(
+            "{{\"node\":{node},\"complete_from_log_index\":\"{from}\",\"upto\":\"{upto}\",\"next\":{next},\
+             \"interchange\":{}}}\n",
+            file.trim_end()
+        )
+    }
+}
+
+impl Asked {
+    fn wants(&self, change: &Change) -> bool {
+        let Some(only) = &self.only else { return true };
+        match change {
+            Change::Signed { public_key, .. } => only.contains(public_key),
+            other => matches!(other, Change::HistoryMerged(import) if only.contains(&import.public_key)),
+        }
+    }
+}
+
+/// Adds what a change says about signatures; answers how many records that are.
+fn add(file: &mut Interchange, change: &Change) -> usize {
+    if let Change::Signed { public_key, duty, signing_root, .. } = change {
+        let signing_root = Some(*signing_root);
+        match *duty {
+            AgreedDuty::Block { slot } => file.records_mut(*public_key).blocks.push(SignedBlock { slot, signing_root }),
+            AgreedDuty::Attestation { source_epoch, target_epoch } => {
+                let vote = SignedAttestation { source_epoch, target_epoch, signing_root };
+                file.records_mut(*public_key).attestations.push(vote);
+            }
+            // Not slashable, and the interchange has no place for it.
+            AgreedDuty::VoluntaryExit { .. } => return 0,
+        }
+        return 1;
+    }
+    let Change::HistoryMerged(import) = change else { return 0 };
+    let minimal = Interchange::minimal(*file.genesis_validators_root(), [import.clone()]);
+    let mut added = 0;
+    for (public_key, records) in minimal.validators() {
+        let known = file.records_mut(*public_key);
+        known.blocks.extend(&records.blocks);
+        known.attestations.extend(&records.attestations);
+        added += records.blocks.len() + records.attestations.len();
+    }
+    added
+}
+
+fn failed(error: RecordedError) -> ApiError {
+    match error {
+        RecordedError::Stopping(unavailable) => unavailable.into(),
+        RecordedError::Store(_) | RecordedError::Row { .. } => {
+            tracing::error!(error = with_causes(&error), "the outbox cannot be read");
+            ApiError::Internal
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "history_recorded_tests.rs"]
+mod tests;
