@@ -6,6 +6,8 @@
 
 use crate::authorize::{Admit, AuthorizeError, Leave, Routing};
 use crate::batcher::Batcher;
+use crate::disk_guard::{DiskGuard, DiskOptions};
+use crate::description::{Describe, JoinTokenHash};
 use crate::election::Elections;
 use crate::forward::Forwarder;
 use crate::key_feed::OnKeys;
@@ -46,6 +48,8 @@ pub struct ClusterOptions {
     pub timing: Timing,
     /// Entries between snapshots.
     pub snapshot_every: u64,
+    /// Marks of the disk, and bytes between snapshots.
+    pub disk: DiskOptions,
     /// Told of keys, synchronously, before the index that brought them is reported as applied.
     pub on_keys: OnKeys,
     /// Resolves when this node's keyring holds what its applied state asks for and every signing call of removed keys
@@ -54,6 +58,11 @@ pub struct ClusterOptions {
     /// Told of the policy and the tokens: once at the start, and whenever they changed before the index that changed
     /// them is reported as applied. Called under the lock of the state: it must be short and not read it again.
     pub on_policy: OnPolicy,
+    /// Tells what the process around the cluster knows about itself. Asked for every status: it must be short.
+    pub describe: Describe,
+    /// The SHA-256 of the join token that this node has now ([`crate::join_token_hash`]), if it has one. Asked when a
+    /// leader asks who this node is; it may read a file.
+    pub join_token: JoinTokenHash,
     /// Called when the node must stop. It should end the process; nothing is acknowledged afterwards in any case.
     pub on_fatal: OnFatal,
 }
@@ -93,9 +102,16 @@ pub(crate) struct Inner {
     pub guard: Guard,
     pub lease: Lease,
     pub elections: Elections,
+    pub disk: DiskGuard,
     pub stopping: AtomicBool,
     pub tasks: CancellationToken,
     pub on_fatal: OnFatal,
+    /// See [`ClusterOptions::describe`].
+    pub describe: Describe,
+    /// See [`ClusterOptions::join_token`].
+    pub join_token: JoinTokenHash,
+    /// Held while this node changes the membership.
+    pub changing: tokio::sync::Mutex<()>,
     /// Appends handed to openraft and not answered yet.
     pub appends: Arc<Semaphore>,
     /// See [`ClusterOptions::on_settle`].
@@ -156,6 +172,9 @@ impl Cluster {
         if self.leadership() != Leadership::This {
             return vec![Err(Failure::NotLeader { node: self.node_id() }); intents.len()];
         }
+        if self.inner.disk.is_starved() {
+            return vec![Err(Failure::Unreachable("its disk is full".to_owned())); intents.len()];
+        }
         futures::future::join_all(intents.into_iter().map(|intent| self.submit(intent))).await
     }
 
@@ -206,7 +225,7 @@ impl Cluster {
         if !self.lease_is_alive() {
             return Err(Unavailable::because("this node has not heard of a leader with a quorum lately"));
         }
-        Ok(())
+        self.takes_proposals()
     }
 
     /// This node's id.

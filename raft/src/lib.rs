@@ -11,8 +11,10 @@
 //! | `batcher` | all writes of commands, at most two entries on their way |
 //! | `election`, `hand_over` | when to stand for election, and how leadership moves on purpose |
 //! | `forward` | a follower's intents on their way to the leader |
+//! | `disk_guard`, `disk_watch` | what a full disk means, and what bounds the log |
 //! | `lease` | how long unslashable messages may be signed without hearing of a quorum |
 //! | `log_store`, `machine` | openraft's storage on our log, state store and snapshots |
+//! | `membership` | who belongs to the cluster, changed while it signs |
 //! | `outbox` | what was recorded, entry by entry, as far as this node has it |
 //! | `propose`, `status` | commands from any node, barriers, what a node tells about itself |
 //! | `key_feed`, `settle` | keyrings follow the state, on this node at once, on all nodes when somebody waits for it |
@@ -26,6 +28,9 @@ mod backup;
 mod batcher;
 mod clock;
 mod cluster;
+mod description;
+mod disk_guard;
+mod disk_watch;
 mod election;
 mod forward;
 mod hand_over;
@@ -34,6 +39,7 @@ mod lease;
 mod lifecycle;
 mod log_store;
 mod machine;
+mod membership;
 mod observe;
 mod outbox;
 mod peer;
@@ -54,8 +60,13 @@ pub use authorize::{Admit, AuthorizeError, Routing};
 pub use backup::{BackupError, BackupMember, BackupSummary, Maxima, ReadBackupError, read_backup};
 pub use cluster::{Cluster, ClusterOptions, OnFatal, OnPolicy, Release, Unavailable};
 use consigner_gate::with_causes as chain;
+pub use description::{CertificateEnd, Describe, Description, DiskUse, JoinTokenHash, SealerHealth};
+pub use disk_guard::{DiskLevel, DiskOptions, DiskStatus};
 pub use hand_over::HandOverError;
 pub use key_feed::{KeyFeed, OnKeys};
+pub use membership::{
+    AddMember, Change, MembershipChange, MembershipError, MembershipRefusal, NewJoinToken, join_token_hash,
+};
 pub use outbox::{Recorded, RecordedError};
 pub use peer::service::PeerService;
 pub use propose::{InitialiseError, ProposeError};

@@ -5,6 +5,7 @@
 
 use crate::batcher::Batcher;
 use crate::clock;
+use crate::disk_guard::DiskGuard;
 use crate::cluster::{Cluster, ClusterOptions, Inner};
 use crate::election::Elections;
 use crate::forward::Forwarder;
@@ -12,6 +13,7 @@ use crate::hand_over::HandOverError;
 use crate::lease::Lease;
 use crate::log_store::{APPEND_BYTES_MAX, LogStore};
 use crate::machine::{Machine, MachineParts, Shared};
+use crate::membership::finish_joint_changes;
 use crate::peer::guard::Guard;
 use crate::peer::link::{Links, Me};
 use crate::peer::network::Network;
@@ -95,6 +97,7 @@ impl Cluster {
             member: Member { incarnation: recovered.boot.incarnation_hex(), ..options.member },
             lease: Lease::new(options.timing.lease),
             elections: Elections::new(options.node_id, &options.timing),
+            disk: DiskGuard::new(options.disk, options.data_dir),
             batcher: Batcher::start(raft.clone(), Arc::clone(&shared), options.timing.lease, &options.on_fatal),
             timing: options.timing,
             forwarder: Forwarder::start(Arc::clone(&links), &options.on_fatal),
@@ -106,6 +109,9 @@ impl Cluster {
             stopping: AtomicBool::new(false),
             tasks: CancellationToken::new(),
             on_fatal: options.on_fatal,
+            describe: options.describe,
+            join_token: options.join_token,
+            changing: tokio::sync::Mutex::default(),
             appends: Arc::new(Semaphore::new(APPENDS_MAX)),
             on_settle: options.on_settle,
             settles: Semaphore::new(SETTLES_MAX),
@@ -121,7 +127,9 @@ impl Cluster {
     fn spawn_tasks(&self) {
         self.spawn_task("elections", self.clone().drive_elections());
         self.spawn_task("leader watch", self.clone().watch_leader());
+        self.spawn_task("disk", self.clone().watch_disk());
         self.spawn_task("lease", keep_lease(self.clone()));
+        self.spawn_task("membership", finish_joint_changes(self.clone()));
         self.spawn_task("metrics", publish_metrics(self.clone()));
         self.spawn_task("raft watch", watch_raft(self.clone()));
         self.spawn_task("rules", versions::raise_rules(self.clone()));

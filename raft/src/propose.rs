@@ -98,10 +98,13 @@ impl Cluster {
         if self.read(|state| state.identity().is_some()) {
             return Err(InitialiseError::AlreadyInitialised);
         }
-        match self.raft().initialize(members).await {
-            // A first call may have been cut off between the two halves; the second half follows.
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-            Err(error) => return Err(InitialiseError::Raft(crate::chain(&error))),
+        // A first call may have been cut off between the two halves; the second half follows.
+        if self.is_fresh() {
+            let members = self.identify_founders(members).await?;
+            match self.raft().initialize(members).await {
+                Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+                Err(error) => return Err(InitialiseError::Raft(crate::chain(&error))),
+            }
         }
         let outcomes = self.propose(vec![Command::Initialise(identity.clone())], INITIALISE_DEADLINE).await;
         match outcomes.map_err(|error| InitialiseError::Unavailable(error.to_string()))?.first() {
@@ -183,6 +186,7 @@ impl Cluster {
         commands: Vec<Command>,
         deadline: Instant,
     ) -> Result<Vec<Logged<Outcome>>, ProposeError> {
+        self.takes_proposals()?;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let tried: wire::Proposed = match self.leadership() {
@@ -223,6 +227,9 @@ impl Cluster {
     pub(crate) async fn propose_here(&self, commands: wire::Propose) -> wire::Proposed {
         if self.leadership() != Leadership::This {
             return vec![Err(Failure::NotLeader { node: self.node_id() })];
+        }
+        if self.inner.disk.is_starved() {
+            return vec![Err(Failure::Unreachable("its disk is full".to_owned()))];
         }
         if let Err(failure) = self.check_rules_of(&commands) {
             return vec![Err(failure)];

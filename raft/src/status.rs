@@ -19,6 +19,7 @@ impl Cluster {
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         let ready = self.ready();
+        let description = (self.inner.describe)();
         let (digest, keys, rules, applied) = self.inner.shared.read_standing(|state, standing| {
             let applied = standing.applied.map(|applied| applied.index);
             (state.digest(), state.keys().count(), state.rules_version(), applied)
@@ -43,7 +44,17 @@ impl Cluster {
             voters: now.membership_config.voter_ids().collect(),
             rules,
             rules_max: RULES_VERSION,
+            boot_counter: self.inner.links.me().boot.counter,
+            learners: now.membership_config.membership().learner_ids().collect(),
+            outbox_rows: self.outbox_rows(),
+            description,
         }
+    }
+
+    /// Rows that wait for the archive; 0 while the node stops.
+    fn outbox_rows(&self) -> u64 {
+        let recovered = self.inner.recovered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        recovered.as_ref().map_or(0, |recovered| recovered.store.outbox_len())
     }
 
     /// The status of every member, asked over the peer channel; `Err` holds why a member did not answer.

@@ -1,5 +1,6 @@
 //! The plain values that cross the border of this crate.
 
+use crate::description::Description;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -153,6 +154,18 @@ pub struct NodeStatus {
     /// The newest rules that its binary knows; 0 from a binary that does not say.
     #[serde(default)]
     pub rules_max: u32,
+    /// Which start of its data directory this is, counted from 1.
+    #[serde(default)]
+    pub boot_counter: u64,
+    /// Ids of the members without a vote as it knows them.
+    #[serde(default)]
+    pub learners: Vec<u64>,
+    /// Rows that wait for the archive.
+    #[serde(default)]
+    pub outbox_rows: u64,
+    /// What the process around it knows.
+    #[serde(default)]
+    pub description: Description,
 }
 
 /// An answer of the replicated state, and the log index of the entry that it answers: for records, never for a decision.

@@ -224,7 +224,8 @@ impl Site {
         };
         let door = Door::bind(config).await.unwrap();
         let api_url = format!("https://127.0.0.1:{}", 9000 + 10 * (id - 1));
-        let member = Member { name: name.clone(), peer_addr: door.local_addr().to_string(), api_url, ..Member::default() };
+        let member =
+            Member { name: name.clone(), peer_addr: door.local_addr().to_string(), api_url, ..Member::default() };
         let keyring = Arc::new(Keyring::new(&KeyringOptions::default()).unwrap());
         let custody = Custody::new(keyring.clone(), self.sealers.clone(), CLUSTER_ID);
         let stop = CancellationToken::new();
@@ -238,12 +239,15 @@ impl Site {
             peer_tls: client_config(&self.pki.client(&name), ALPN_PEER).unwrap(),
             timing: Timing::default(),
             snapshot_every: 10_000,
+            disk: consigner_raft::DiskOptions::default(),
             on_keys: feed(custody.clone()),
             on_settle: Arc::new(move || {
                 let custody = settling.clone();
                 Box::pin(async move { custody.settled().await })
             }),
             on_policy: Arc::new(|_| {}),
+            describe: Arc::new(consigner_raft::Description::default),
+            join_token: Arc::new(|| None),
             on_fatal: Arc::new(|why| panic!("the node must stop: {why}")),
         };
         let (cluster, peers) = Cluster::open(options).await.unwrap();

@@ -4,15 +4,15 @@ use super::audit::NodeAudit;
 use super::perimeter::Perimeter;
 use super::reload::{OnRequest, Reload};
 use super::token::TokenFile;
-use super::{OnFatal, ServeError, key_feed, sealers};
-use crate::config::{self, ApiConfig, Config, FollowerRequests, LimitsConfig, Rate};
+use super::{OnFatal, ServeError, join_token, key_feed, sealers};
+use crate::config::{self, ApiConfig, Config, DiskConfig, FollowerRequests, LimitsConfig, Rate};
 use consigner_api::audit::Auditor;
 use consigner_api::{App, BackOff, ClientPolicy, DoorRates, KeyManagerPolicy, Limits, RateLimit};
 use consigner_gate::ReloadableClientTls;
 use consigner_gate::oauth::TokenVerifier;
 use consigner_gate::tls::ALPN_PEER;
 use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions};
-use consigner_raft::{Cluster, ClusterOptions, Member};
+use consigner_raft::{Cluster, ClusterOptions, DiskOptions, Member};
 use consigner_rules::Network;
 use consigner_rules::command::ClusterIdentity;
 use consigner_storage::AuditError;
@@ -65,6 +65,11 @@ async fn open_audit(config: &Config) -> Result<(Auditor, Option<Arc<NodeAudit>>)
     Ok((Auditor::with_duties(audit.clone(), sample), Some(audit)))
 }
 
+fn disk_options(disk: DiskConfig) -> DiskOptions {
+    let DiskConfig { warn_percent, stop_percent, snapshot_bytes } = disk;
+    DiskOptions { warn_percent, stop_percent, snapshot_bytes, ..DiskOptions::default() }
+}
+
 pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal) -> ClusterOptions {
     let (fed, settling, perimeter) = (parts.custody.clone(), parts.custody.clone(), parts.perimeter.clone());
     ClusterOptions {
@@ -80,12 +85,15 @@ pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal)
         peer_tls: parts.peer_tls.config(),
         timing: config.raft.clone(),
         snapshot_every: config.snapshot_every,
+        disk: disk_options(config.disk),
         on_keys: Arc::new(move |feed| key_feed::feed(&fed, feed)),
         on_settle: Arc::new(move || {
             let custody = settling.clone();
             Box::pin(async move { custody.settled().await })
         }),
         on_policy: Arc::new(move |state| perimeter.follow(state)),
+        describe: Arc::new(consigner_raft::Description::default),
+        join_token: join_token::reader(config.node.join_token_file.clone()),
         on_fatal,
     }
 }

@@ -13,6 +13,7 @@ pub mod audit;
 mod doors;
 mod farewell;
 pub mod import;
+mod join_token;
 pub mod key_feed;
 pub mod logging;
 pub mod network;
@@ -54,6 +55,9 @@ pub use stop::until_stopped;
 
 /// Everything after the requests in flight: hand-over, Raft, storage. With the door's 5 s it stays below 10 s.
 const CLUSTER_STOP: Duration = Duration::from_secs(4);
+
+/// How long a leader that stops looks for a successor while it still serves; the usual time is some 20 ms.
+const STEP_ASIDE: Duration = Duration::from_secs(1);
 
 /// How long the stop waits for the cluster to note where the audit ends.
 const LAST_ANCHOR: Duration = Duration::from_secs(1);
@@ -198,12 +202,14 @@ impl Node {
         self.reload.files().await;
     }
 
-    /// Stops in order: not ready, balancers notice, no new requests, requests in flight finish, leadership is handed over, storage is
-    /// closed, the other doors close.
+    /// Stops in order: not ready, leadership moves, balancers notice, no new requests, requests in flight finish, peers are
+    /// told, storage is closed, the other doors close.
     pub async fn stop(self) {
         let begun = Instant::now();
         self.readiness.set_stopping();
         self.background.cancel();
+        // While every door is open: requests that come meanwhile wait for the successor here, and are signed here.
+        self.cluster.step_aside(STEP_ASIDE).await;
         // Still serving: whoever asks `/ready` sends clients elsewhere from now on.
         tokio::time::sleep(self.drain_delay).await;
         // Together: each may wait for its requests in flight.

@@ -80,6 +80,8 @@ impl PeerService {
             wire::SETTLE => answer(&cluster.settle_for_peer(read(&body)?).await),
             wire::PING => answer(&cluster.pong()),
             wire::STATUS => answer(&cluster.status()),
+            wire::IDENTIFY => self.identify(&body).await,
+            wire::MEMBERSHIP => answer(&cluster.change_here(read(&body)?).await),
             _ => Err(Refused(StatusCode::NOT_FOUND, format!("no such call: {path}"))),
         }
     }
@@ -102,7 +104,19 @@ impl PeerService {
         })
     }
 
+    /// Off the async threads: the join token is read from its file.
+    async fn identify(&self, body: &Bytes) -> Result<Bytes, Refused> {
+        let (cluster, question) = (self.cluster.clone(), read(body)?);
+        let identified = tokio::task::spawn_blocking(move || cluster.identify_myself(question)).await;
+        let failed = |_| Refused(StatusCode::INTERNAL_SERVER_ERROR, "this node cannot say who it is".to_owned());
+        answer(&identified.map_err(failed)?)
+    }
+
     async fn append(&self, from: Admitted, body: &Bytes) -> Result<Bytes, Refused> {
+        // A log that could not be written would stop this node for good; one that waits catches up.
+        if self.cluster.inner.disk.is_starved() {
+            return Err(Refused(StatusCode::INSUFFICIENT_STORAGE, "the disk of this node is full".to_owned()));
+        }
         let append: wire::Append = codec::decode(body).map_err(|unread| {
             // From a member whose binary is newer: what it sends cannot be applied here, now or later.
             if unread.is_newer() {

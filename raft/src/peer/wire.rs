@@ -57,6 +57,10 @@ pub const SETTLE: &str = "/cluster/settle";
 pub const PING: &str = "/cluster/ping";
 /// A node's own status.
 pub const STATUS: &str = "/cluster/status";
+/// Who a node is, asked before it becomes a member.
+pub const IDENTIFY: &str = "/cluster/identify";
+/// A change of the membership, for the leader.
+pub const MEMBERSHIP: &str = "/cluster/membership";
 /// A node that has started asks to be let in.
 pub const HELLO: &str = "/cluster/hello";
 /// Nothing but the headers of the answer: which start of a node serves at its address.

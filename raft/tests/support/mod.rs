@@ -7,7 +7,7 @@ pub mod rights;
 
 use consigner_gate::tls::{ALPN_PEER, client_config};
 use consigner_gate::{ClientTls, Door, DoorConfig, DoorLimits, ReloadableTls, ServerTls};
-use consigner_raft::{AuthorizeError, Cluster, ClusterOptions, Leadership, Member, OpenError, Routing, Timing};
+use consigner_raft::{AuthorizeError, Cluster, ClusterOptions, DiskOptions, Leadership, Member, OpenError, Routing, Timing};
 use consigner_rules::command::{ClusterIdentity, DataKey};
 use consigner_rules::message::SignPath;
 use consigner_rules::primitives::ClusterId;
@@ -37,6 +37,8 @@ pub struct Lab {
     pub nodes: BTreeMap<u64, Node>,
     members: BTreeMap<u64, Member>,
     snapshot_every: u64,
+    /// Other than the default, by node; taken at its next start.
+    pub disks: BTreeMap<u64, DiskOptions>,
 }
 
 pub struct Node {
@@ -63,7 +65,7 @@ impl Lab {
                 (id, Member { name, peer_addr, api_url, ..Member::default() })
             })
             .collect();
-        let lab = Self { dir, ca: Issuer::new(params, key), nodes: BTreeMap::new(), members, snapshot_every };
+        let lab = Self { dir, ca: Issuer::new(params, key), nodes: BTreeMap::new(), members, snapshot_every, disks: BTreeMap::new() };
         for id in 1..=nodes {
             lab.issue(id);
         }
@@ -111,9 +113,12 @@ impl Lab {
             peer_tls: client_config(&tls, ALPN_PEER).unwrap(),
             timing: Timing::default(),
             snapshot_every: self.snapshot_every,
+            disk: self.disks.get(&id).cloned().unwrap_or_default(),
             on_keys: Arc::new(move |feed| fed.take(feed)),
             on_settle: Arc::new(move || Box::pin(Arc::clone(&settling).settled())),
             on_policy: Arc::new(move |state| told.take(state)),
+            describe: Arc::new(consigner_raft::Description::default),
+            join_token: Arc::new(|| None),
             on_fatal: Arc::new(move |reason| noted.lock().unwrap().push(reason.to_owned())),
         };
         let (cluster, service) = Cluster::open(options).await?;

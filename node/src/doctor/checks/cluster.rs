@@ -163,6 +163,10 @@ mod tests {
             version: "1".into(),
             voters: vec![1, 2],
             rules: 1,
+            boot_counter: 1,
+            learners: vec![],
+            outbox_rows: 0,
+            description: consigner_raft::Description::default(),
             rules_max: 1,
         };
         MemberStatus { id, status: Some(status), error: None }
