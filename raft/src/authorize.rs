@@ -114,6 +114,7 @@ impl Cluster {
         self.check_key_and_chain(request, deadline).await?;
         match (&request.path, request.unslashable()) {
             (SignPath::Agreed(duty), _) => {
+                self.takes_proposals().map_err(|error| unavailable(&error.reason))?;
                 let asked = Asked { request, duty: *duty, peer, admit };
                 self.agree(&asked, routing, deadline).await.map(Leave::Agreed)
             }

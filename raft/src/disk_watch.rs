@@ -53,7 +53,7 @@ impl Cluster {
             self.look_at_disk(looks % LOOKS_PER_SUM == 0).await;
             looks = looks.wrapping_add(1);
             if self.inner.disk.is_stopped() {
-                self.leave_the_lead().await;
+                self.give_up_the_lead().await;
             }
             if !self.inner.disk.is_starved() {
                 self.bound_log(&mut bound).await;
@@ -108,7 +108,7 @@ impl Cluster {
         }
     }
 
-    async fn leave_the_lead(&self) {
+    async fn give_up_the_lead(&self) {
         if self.leadership() != Leadership::This {
             return;
         }
@@ -197,8 +197,8 @@ fn gauge(name: &'static str, value: u64) {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_snapshot_is_asked_for_once_until_it_is_there_or_late() {
+    #[test]
+    fn a_snapshot_is_asked_for_once_until_it_is_there_or_late() {
         let (mut bound, now) = (LogBound::default(), Instant::now());
         assert!(bound.asks(None, now));
         assert!(!bound.asks(None, now + SNAPSHOT_PATIENCE / 2));

@@ -60,7 +60,8 @@ impl Drop for Turn<'_> {
         let cluster = self.0;
         let is_stopping = cluster.inner.stopping.load(Ordering::Relaxed);
         cluster.raft().runtime_config().heartbeat(true);
-        cluster.raft().runtime_config().elect(cluster.timing().election == Election::Builtin && !is_stopping);
+        let stands = !is_stopping && !cluster.inner.disk.is_stopped();
+        cluster.raft().runtime_config().elect(cluster.timing().election == Election::Builtin && stands);
         cluster.elections().handing_over.store(false, Ordering::Relaxed);
     }
 }

@@ -151,6 +151,7 @@ impl Driver {
                 return if may { self.stand(now) } else { Vec::new() };
             }
             Input::Retire => self.is_retired = true,
+            Input::Return => self.is_retired = false,
         }
         self.act(now)
     }

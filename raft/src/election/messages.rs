@@ -75,8 +75,10 @@ pub enum Input {
     },
     /// The leader asks this node to take over.
     Stand,
-    /// This node stops: it votes, but stands no more.
+    /// This node stops, or has no room to lead: it votes, but stands no more.
     Retire,
+    /// It stands again.
+    Return,
 }
 
 /// What is to be done.

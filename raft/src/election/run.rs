@@ -165,6 +165,12 @@ impl Cluster {
         stands
     }
 
+    /// Whether this node stands for elections; it votes in any case.
+    pub(crate) fn stand_for_elections(&self, stands: bool) {
+        drop(self.elections().step(if stands { Input::Return } else { Input::Retire }));
+        self.raft().runtime_config().elect(stands && self.timing().election == Election::Builtin);
+    }
+
     /// A peer stops.
     pub(crate) fn take_leave(&self, node: u64) {
         tracing::info!(node, "a peer stops");
