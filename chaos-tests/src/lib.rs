@@ -14,6 +14,7 @@
 //! | [`fleet`] | nodes with configuration files of their own, their disks and processes |
 //! | [`storm`] | seeded requests: conflicting, surrounding, identical, stale |
 //! | [`keymanager`] | keys brought in and taken away through the key manager API |
+//! | [`failover`] | how long signing pauses when leaders die, stop or freeze |
 //! | [`faults`] | one file per fault |
 //! | [`perimeter`] | callers of every kind: certificates, addresses, balancers |
 //! | [`oracle`] | what was asked and answered, and what is computed from it; never a log line |
@@ -29,6 +30,7 @@
 pub mod binary;
 pub mod cli;
 pub mod cluster;
+pub mod failover;
 pub mod faults;
 pub mod fleet;
 pub mod invariants;

@@ -5,11 +5,13 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
 
 use clap::Parser;
+use consigner_chaos::failover::{self, FailoverOptions, FailoverReport};
 use consigner_chaos::scenario::{self, Options, Scenario};
 use consigner_chaos::{binary, cluster::ports::Turn};
 use consigner_gate::with_causes;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Breaks a cluster of three nodes while rival requests storm in, and checks the invariants from outside
@@ -32,13 +34,50 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
     /// Print the report as JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
+    #[command(subcommand)]
+    measure: Option<Measure>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Measure {
+    /// Measures how long signing pauses when leaders are killed, stopped or frozen
+    Failover(Failover),
+}
+
+#[derive(Debug, clap::Args)]
+struct Failover {
+    /// Nodes of the cluster
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=7))]
+    nodes: u16,
+    /// Rounds in which the leader gets SIGKILL
+    #[arg(long, value_name = "N", default_value_t = 25)]
+    kills: usize,
+    /// Rounds in which the leader gets SIGTERM
+    #[arg(long, value_name = "N", default_value_t = 25)]
+    terms: usize,
+    /// Rounds in which the leader, and in which a follower, gets SIGSTOP and SIGCONT
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    stops: usize,
+    /// How long it stays frozen, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 5_000)]
+    freeze: u64,
+    /// Clients, one for each interop validator
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=100))]
+    validators: u64,
+    /// YAML file laid over every node's configuration
+    #[arg(long, value_name = "FILE")]
+    config_overlay: Option<PathBuf>,
+    /// The consigner to test [default: the one beside this program, or $CONSIGNER_BIN]
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "Examples:
   consigner-chaos --scenario leader-kills
-  consigner-chaos --seed 7 --scenario mixed --json";
+  consigner-chaos --seed 7 --scenario mixed --json
+  consigner-chaos failover --nodes 5 --kills 25 --terms 25 --stops 5 --json";
 
 /// The run could not take place.
 const COULD_NOT: u8 = 2;
@@ -50,11 +89,10 @@ async fn main() -> ExitCode {
     let json = args.json;
     // Leaving the future behind ends the cluster.
     tokio::select! {
-        report = run(args) => match report {
-            Ok(report) => {
-                let text = if json { serde_json::to_string_pretty(&report).unwrap_or_default() } else { report.to_string() };
+        report = reported(args, json) => match report {
+            Ok((text, is_good)) => {
                 println!("{text}");
-                ExitCode::from(u8::from(!report.is_good()))
+                ExitCode::from(u8::from(!is_good))
             }
             Err(error) => {
                 eprintln!("{}", with_causes(&*error));
@@ -66,6 +104,36 @@ async fn main() -> ExitCode {
             ExitCode::from(COULD_NOT)
         }
     }
+}
+
+/// The report as text, and whether it is a good one.
+async fn reported(mut args: Args, json: bool) -> Result<(String, bool), Box<dyn std::error::Error>> {
+    fn text<R: serde::Serialize + std::fmt::Display>(report: &R, json: bool) -> String {
+        if json { serde_json::to_string_pretty(report).unwrap_or_default() } else { report.to_string() }
+    }
+    match args.measure.take() {
+        Some(Measure::Failover(failover)) => {
+            let report = measured(failover).await?;
+            Ok((text(&report, json), report.is_good()))
+        }
+        None => {
+            let report = run(args).await?;
+            Ok((text(&report, json), report.is_good()))
+        }
+    }
+}
+
+async fn measured(args: Failover) -> Result<FailoverReport, Box<dyn std::error::Error>> {
+    let Failover { nodes, kills, terms, stops, freeze, validators, config_overlay, binary } = args;
+    let binary = match binary {
+        Some(binary) => binary,
+        None => binary::beside()?,
+    };
+    let overlay = config_overlay.map(std::fs::read_to_string).transpose()?;
+    let freeze = Duration::from_millis(freeze);
+    let options = FailoverOptions { binary, nodes, kills, terms, stops, freeze, validators, overlay };
+    let _turn = Turn::wait().await?;
+    Ok(failover::run(&options).await?)
 }
 
 /// SIGINT or SIGTERM; never, if the system gives no handler (the signal then ends this process itself).

@@ -87,6 +87,7 @@ impl World {
         );
         let setup = Setup {
             validators: 1,
+            nodes: None,
             overlay: Some(overlay),
             private_files: vec![(TOKEN_FILE.to_owned(), vault.token().to_owned())],
             environment: Kms::environment(),

@@ -33,6 +33,9 @@ const DEATH_MAX: Duration = Duration::from_secs(30);
 /// Beside the files of the cluster; a directory of `consigner dev` may hold foreign files.
 const OVERLAY_FILE: &str = "chaos-overlay.yaml";
 
+/// Nodes of a cluster that is asked for no other number.
+const NODES: u16 = 3;
+
 /// How much of a node's log is kept as a hint beside a violation.
 const LOG_TAIL_BYTES: usize = 1500;
 
@@ -48,7 +51,7 @@ pub enum ClusterError {
         source: std::io::Error,
     },
     /// No base port is free.
-    #[error("no free ports for three nodes on 127.0.0.1")]
+    #[error("no free ports for the nodes on 127.0.0.1")]
     Ports,
     /// It did not become ready.
     #[error("the cluster was not ready within {} s; it said:\n{said}", START_DEADLINE.as_secs())]
@@ -63,6 +66,8 @@ pub enum ClusterError {
 pub struct Setup {
     /// Interop validators.
     pub validators: u64,
+    /// Nodes; three if it is not said.
+    pub nodes: Option<u16>,
     /// YAML laid over every node's configuration.
     pub overlay: Option<String>,
     /// Files beside the cluster's, by their path below its directory, that only their owner may read.
@@ -96,11 +101,13 @@ impl Cluster {
     /// # Errors
     /// See [`ClusterError`]; nothing is left running.
     pub async fn start_with(binary: &Path, setup: &Setup) -> Result<Self, ClusterError> {
-        let base = ports::free_base().ok_or(ClusterError::Ports)?;
+        let nodes = setup.nodes.unwrap_or(NODES);
+        let base = if nodes == NODES { ports::free_base() } else { ports::free_base_for(nodes) };
+        let base = base.ok_or(ClusterError::Ports)?;
         let home = tempfile::Builder::new().prefix("consigner-chaos-").tempdir().map_err(system("a directory"))?;
         let dir = home.path().canonicalize().map_err(system("a directory"))?;
         let mut command = Command::new(binary);
-        command.arg("dev").arg("--dir").arg(&dir).args(["--nodes", "3"]);
+        command.arg("dev").arg("--dir").arg(&dir).args(["--nodes", &nodes.to_string()]);
         command.args(["--base-port", &base.to_string(), "--validators", &setup.validators.to_string()]);
         for (name, content) in &setup.private_files {
             write_private(&dir.join(name), content).map_err(system(name))?;
