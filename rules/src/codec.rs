@@ -38,10 +38,12 @@ pub enum DecodeError {
 impl DecodeError {
     /// serde tells of a variant that it does not know by text alone.
     fn classify(error: rmp_serde::decode::Error) -> Self {
-        match error {
-            rmp_serde::decode::Error::Syntax(text) if text.starts_with("unknown variant") => Self::Unknown(text),
-            other => Self::Malformed(other),
+        if let rmp_serde::decode::Error::Syntax(text) = &error
+            && text.starts_with("unknown variant")
+        {
+            return Self::Unknown(text.clone());
         }
+        Self::Malformed(error)
     }
 
     /// Whether a newer binary may be able to read it.

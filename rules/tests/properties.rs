@@ -9,14 +9,14 @@
 mod slashing_common;
 
 use consigner_rules::command::{
-    AuditAnchor, ClusterIdentity, DataKey, HighWatermark, HistoryImport, ImportedAttestation, ImportedBlock,
-    KeyDeletion, ResealedKey,
+    AuditAnchor, ClusterIdentity, DataKey, Floor, HighWatermark, HistoryImport, ImportedAttestation, ImportedBlock,
+    JoinToken, KeyDeletion, NodePosition, Rejection, ResealedKey,
 };
 use consigner_rules::interchange::{Interchange, SignedAttestation, SignedBlock};
 use consigner_rules::policy::{Grant, KeyScope, Policy, Role, TokenRecord};
 use consigner_rules::primitives::ClusterId;
 use consigner_rules::slashing::History;
-use consigner_rules::state::{Cluster, State};
+use consigner_rules::state::{Cluster, Rebirth, State};
 use consigner_rules::{AgreedDuty, Command, CommandBatch, Outcome, PublicKey, Root, Ruling, SealedKey, codec};
 use proptest::collection::vec;
 use proptest::option;
@@ -95,7 +95,39 @@ fn commands() -> impl Strategy<Value = Command> {
         4 => vec(resealed, 0..4).prop_map(Command::Reseal),
         2 => (1_u8..4).prop_map(|number| Command::RemoveDataKey([number; 16])),
         3 => access(),
+        3 => lifecycle(),
     ]
+}
+
+/// Commands about the life of the cluster, and the one that lets them mean anything.
+fn lifecycle() -> impl Strategy<Value = Command> {
+    let tokens = (1_u8..4, 1_u64..6, 1_u8..3).prop_map(|(id, node, hash)| JoinToken {
+        id: [id; 8],
+        node,
+        hash: [hash; 32],
+        created_ms: 1,
+        expires_ms: 2,
+    });
+    let positions =
+        (1_u64..4, 1_u64..3, 0_u64..9).prop_map(|(term, leader, index)| NodePosition { term, leader, index });
+    prop_oneof![
+        2 => (0_u32..=2).prop_map(|version| Command::RaiseRules { version }),
+        4 => tokens.prop_map(Command::AddJoinToken),
+        1 => (1_u8..4).prop_map(|id| Command::RevokeJoinToken { id: [id; 8] }),
+        4 => (1_u64..6, 1_u8..3, 1_u8..4).prop_map(|(node, disk, token)| Command::AdmitNode {
+            node,
+            name: format!("node{node}"),
+            incarnation: [disk; 16],
+            token: [token; 8],
+        }),
+        1 => (1_u64..6).prop_map(|node| Command::RetireNode { node }),
+        3 => prop::collection::btree_map(1_u64..6, positions, 0..4).prop_map(Command::NotePositions),
+        1 => floors().prop_map(Command::Resume),
+    ]
+}
+
+fn floors() -> impl Strategy<Value = Floor> {
+    (small(10), small(10), small(10)).prop_map(|(slot, source, target)| Floor { slot, source, target })
 }
 
 /// Commands about who may ask; versions as they are in the first steps of a cluster.
@@ -214,6 +246,76 @@ proptest! {
     #[test]
     fn rights_come_and_go_with_a_version(commands in vec(vec(access(), 1..6), 1..12)) {
         governed_cluster(commands);
+    }
+
+    #[test]
+    fn nodes_come_and_go_once(commands in vec(vec(lifecycle(), 1..6), 1..12)) {
+        governed_cluster(commands);
+    }
+
+    /// Under the first rules a command of the second ones is as if it had not been there.
+    #[test]
+    fn newer_commands_mean_nothing_under_older_rules(batches in vec(vec((commands(), lifecycle()), 0..4), 1..8)) {
+        let mut plain = Checked::initialised(root(9));
+        let mut sprinkled = Checked::initialised(root(9));
+        let raises = |command: &Command| matches!(command, Command::RaiseRules { .. });
+        for pairs in batches {
+            let old: Vec<Command> =
+                pairs.iter().map(|(old, _)| old.clone()).filter(|old| old.rules_needed() == 1 && !raises(old)).collect();
+            let new: Vec<Command> = pairs.into_iter().map(|(_, new)| new).filter(|new| !raises(new)).collect();
+            let count = new.len();
+            plain.apply(&batch(old.clone()));
+            let applied = sprinkled.apply(&batch([new, old].concat()));
+            let needs = Outcome::Rejected(Rejection::NeedsRules { needed: 2 });
+            prop_assert!(applied.outcomes.iter().take(count).all(|outcome| *outcome == needs));
+            prop_assert_eq!(plain.state.digest(), sprinkled.state.digest());
+        }
+    }
+
+    /// S3 through a disaster: a restored cluster signs nothing, then nothing at the floor or below; nor does a key that
+    /// comes later.
+    #[test]
+    fn a_restored_cluster_signs_nothing_up_to_its_floor(
+        before in vec(batches(), 0..6),
+        waiting in vec(batches(), 0..4),
+        floor in floors(),
+        after in vec(batches(), 0..4),
+        tries in vec((keys(), duties(), roots()), 1..16),
+    ) {
+        let old = busy_cluster(&before).state;
+        let rebirth = Rebirth { identity: identity(root(9)), data_keys: vec![data_key(1)], keys: vec![sealed(key(1), 1)] };
+        let mut cluster = Checked::of(old.clone().reborn(rebirth));
+        let signed = |state: &State| -> Vec<HistoryImport> {
+            state.histories().filter(|history| history.block.is_some() || history.attestation.is_some()).collect()
+        };
+        prop_assert_eq!(signed(&cluster.state), signed(&old));
+        let resumes = |command: &Command| matches!(command, Command::Resume(_));
+        for mut batch in waiting {
+            batch.commands.retain(|command| !resumes(command));
+            let applied = cluster.apply(&batch);
+            let signed = |change: &consigner_rules::Change| matches!(change, consigner_rules::Change::Signed { .. });
+            prop_assert!(!applied.changes.iter().any(signed));
+        }
+        if cluster.one(Command::Resume(floor)) == Outcome::Rejected(Rejection::FloorBelowHistory(key(1))) {
+            prop_assert!(cluster.state.awaiting_floor());
+        }
+        for batch in &after {
+            cluster.apply(batch);
+        }
+        let Some(floor) = cluster.state.floor() else { return Ok(()) };
+        for (public_key, duty, root) in tries {
+            let policy_version = cluster.state.cluster().policy_version;
+            let asked = consigner_rules::SignIntent { policy_version, ..intent(public_key, duty, root) };
+            let Outcome::Judged(verdict) = cluster.one(Command::Sign(asked)) else { panic!("not judged") };
+            let below = match duty {
+                AgreedDuty::Block { slot } => slot <= floor.slot,
+                AgreedDuty::Attestation { source_epoch, target_epoch } => {
+                    source_epoch < floor.source || target_epoch <= floor.target
+                }
+                AgreedDuty::VoluntaryExit { .. } => false,
+            };
+            prop_assert!(!below || !matches!(verdict.ruling, Ruling::Safe | Ruling::Repeat), "{:?} {:?}", duty, floor);
+        }
     }
 
     /// Policy is admission: two clusters of which one has policies reach the same verdicts on what is not stale.
@@ -348,7 +450,7 @@ proptest! {
         let _ = codec::decode::<Outcome>(&bytes);
         let _ = codec::decode::<Policy>(&bytes);
         let _ = Interchange::parse(&bytes);
-        for kind in [b'a', b'c', b'd', b'h', b'k', b'p', b't', b'x'] {
+        for kind in [b'a', b'c', b'd', b'f', b'h', b'j', b'k', b'n', b'p', b'q', b't', b'x'] {
             let mut name = vec![kind];
             name.extend_from_slice(bytes.get(..48).unwrap_or(&bytes));
             let _ = State::from_records([(name, &bytes)]);

@@ -64,6 +64,14 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// A node that holds this state already.
+    pub fn of(state: State) -> Self {
+        let store = state.records().map(|Record { key, value }| (key, value)).collect();
+        let checked = Self { state, store };
+        checked.assert_store();
+        checked
+    }
+
     /// A cluster with one data key.
     pub fn initialised(genesis_validators_root: Root) -> Self {
         let mut checked = Self::default();
