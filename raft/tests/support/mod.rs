@@ -7,7 +7,9 @@ pub mod rights;
 
 use consigner_gate::tls::{ALPN_PEER, client_config};
 use consigner_gate::{ClientTls, Door, DoorConfig, DoorLimits, ReloadableTls, ServerTls};
-use consigner_raft::{AuthorizeError, Cluster, ClusterOptions, DiskOptions, Leadership, Member, OpenError, Routing, Timing};
+use consigner_raft::{
+    AuthorizeError, Cluster, ClusterOptions, DiskOptions, Leadership, Member, OpenError, Routing, Timing,
+};
 use consigner_rules::command::{ClusterIdentity, DataKey};
 use consigner_rules::message::SignPath;
 use consigner_rules::primitives::ClusterId;
@@ -65,7 +67,14 @@ impl Lab {
                 (id, Member { name, peer_addr, api_url, ..Member::default() })
             })
             .collect();
-        let lab = Self { dir, ca: Issuer::new(params, key), nodes: BTreeMap::new(), members, snapshot_every, disks: BTreeMap::new() };
+        let lab = Self {
+            dir,
+            ca: Issuer::new(params, key),
+            nodes: BTreeMap::new(),
+            members,
+            snapshot_every,
+            disks: BTreeMap::new(),
+        };
         for id in 1..=nodes {
             lab.issue(id);
         }
@@ -148,17 +157,22 @@ impl Lab {
     /// Starts all nodes, makes the cluster, imports [`KEY`].
     pub async fn up(nodes: u64, snapshot_every: u64) -> Self {
         let mut lab = Self::new(nodes, snapshot_every);
-        for id in 1..=nodes {
-            lab.start(id).await;
+        lab.found().await;
+        lab
+    }
+
+    /// As [`Lab::up`], of a lab that was made already.
+    pub async fn found(&mut self) {
+        for id in self.members.keys().copied().collect::<Vec<_>>() {
+            self.start(id).await;
         }
         let identity =
             ClusterIdentity { cluster_id: CLUSTER, network: "test".to_owned(), genesis_validators_root: GENESIS };
-        lab.nodes[&1].cluster.initialise(lab.members.clone(), identity).await.unwrap();
+        self.nodes[&1].cluster.initialise(self.members.clone(), identity).await.unwrap();
         let data_key = DataKey { id: [3; 16], sealer: "test".to_owned(), wrapped: vec![1, 2, 3] };
         let commands = vec![Command::AddDataKey(data_key), import(KEY)];
-        let outcomes = lab.nodes[&1].cluster.propose(commands, DEADLINE).await.unwrap();
+        let outcomes = self.nodes[&1].cluster.propose(commands, DEADLINE).await.unwrap();
         assert_eq!(outcomes[1], Outcome::KeyImported { public_key: KEY, duplicate: false });
-        lab
     }
 
     pub async fn leader(&self) -> u64 {
