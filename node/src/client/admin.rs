@@ -46,18 +46,27 @@ pub struct MemberStatus {
 }
 
 /// What an import did with one validator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportLine {
     /// The validator.
     pub pubkey: String,
     /// `merged`, `unchanged` or `error`.
     pub status: String,
+    /// The greatest block slot that the file has, decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
+    /// The greatest source epoch, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_epoch: Option<String>,
+    /// The greatest target epoch, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_epoch: Option<String>,
     /// In words.
     pub message: String,
 }
 
 /// The answer to an import.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportReport {
     /// By public key.
     pub data: Vec<ImportLine>,

@@ -11,6 +11,7 @@ pub mod history;
 pub mod keys;
 pub mod members;
 pub mod policy;
+pub mod records;
 pub mod signing;
 #[cfg(test)]
 mod tests;
