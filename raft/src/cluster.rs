@@ -6,9 +6,12 @@
 
 use crate::authorize::{Admit, AuthorizeError, Leave, Routing};
 use crate::batcher::Batcher;
-use crate::disk_guard::{DiskGuard, DiskOptions};
 use crate::description::{Describe, JoinTokenHash};
+use crate::disk_guard::{DiskGuard, DiskOptions};
 use crate::election::Elections;
+use crate::entry_gate::EntryGate;
+use crate::entry_gate::boots::Boots;
+use crate::entry_gate::floors::Floors;
 use crate::forward::Forwarder;
 use crate::key_feed::OnKeys;
 use crate::lease::Lease;
@@ -102,6 +105,12 @@ pub(crate) struct Inner {
     pub guard: Guard,
     pub lease: Lease,
     pub elections: Elections,
+    /// Whether this node may take part as who it was.
+    pub entry: Arc<EntryGate>,
+    /// The starts of the others that were let in.
+    pub boots: Arc<Boots>,
+    /// What the others acknowledged.
+    pub floors: Arc<Floors>,
     pub disk: DiskGuard,
     pub stopping: AtomicBool,
     pub tasks: CancellationToken,
@@ -204,8 +213,8 @@ impl Cluster {
     }
 
     /// Whether this node may vote and stand for election.
-    pub(crate) const fn may_vote(&self) -> bool {
-        true
+    pub(crate) fn may_vote(&self) -> bool {
+        self.inner.entry.is_open()
     }
 
     /// Whether this node can serve: it heard of a leader with a quorum within the lease, and is not stopping.
@@ -218,6 +227,9 @@ impl Cluster {
         }
         if self.read(|state| state.identity().is_none()) {
             return Err(Unavailable::because("the cluster is not initialised"));
+        }
+        if let Some(reason) = self.inner.entry.waits_for() {
+            return Err(Unavailable::because(reason));
         }
         if self.inner.elections.lacks_quorum() {
             return Err(Unavailable::because("this node leads, but no quorum has answered it lately"));

@@ -10,6 +10,7 @@
 //! | `backup`, [`restore`] | a copy of the state while the cluster signs; a new cluster out of what is left of a lost one |
 //! | `batcher` | all writes of commands, at most two entries on their way |
 //! | `election`, `hand_over` | when to stand for election, and how leadership moves on purpose |
+//! | `entry_gate` | whether this node may take part as who it was, and which starts of the others may |
 //! | `forward` | a follower's intents on their way to the leader |
 //! | `disk_guard`, `disk_watch` | what a full disk means, and what bounds the log |
 //! | `lease` | how long unslashable messages may be signed without hearing of a quorum |
@@ -32,6 +33,7 @@ mod description;
 mod disk_guard;
 mod disk_watch;
 mod election;
+mod entry_gate;
 mod forward;
 mod hand_over;
 mod key_feed;
@@ -39,6 +41,8 @@ mod lease;
 mod lifecycle;
 mod log_store;
 mod machine;
+#[cfg(test)]
+mod machine_tests;
 mod membership;
 mod observe;
 mod outbox;
@@ -62,6 +66,7 @@ pub use cluster::{Cluster, ClusterOptions, OnFatal, OnPolicy, Release, Unavailab
 use consigner_gate::with_causes as chain;
 pub use description::{CertificateEnd, Describe, Description, DiskUse, JoinTokenHash, SealerHealth};
 pub use disk_guard::{DiskLevel, DiskOptions, DiskStatus};
+pub use entry_gate::AcceptRestartError;
 pub use hand_over::HandOverError;
 pub use key_feed::{KeyFeed, OnKeys};
 pub use membership::{

@@ -5,9 +5,11 @@
 
 use crate::batcher::Batcher;
 use crate::clock;
-use crate::disk_guard::DiskGuard;
 use crate::cluster::{Cluster, ClusterOptions, Inner};
+use crate::disk_guard::DiskGuard;
 use crate::election::Elections;
+use crate::entry_gate::electorate::Electorate;
+use crate::entry_gate::{EntryGate, hello, notes};
 use crate::forward::Forwarder;
 use crate::hand_over::HandOverError;
 use crate::lease::Lease;
@@ -87,12 +89,18 @@ impl Cluster {
         let machine = Machine::new(Arc::clone(&shared), parts);
         let wal = Arc::clone(&recovered.wal);
         let me = Me { node_id: options.node_id, cluster_id: options.cluster_id, boot: recovered.boot };
-        let links = Arc::new(Links::new(me.clone(), options.peer_tls));
-        let network = Network::new(Arc::clone(&links), Arc::clone(&wal));
+        let (boots, floors) = (Arc::clone(&recovered.boots), Arc::default());
+        let entry = Arc::new(EntryGate::new(recovered.electorate.is_empty()));
+        let links = Links::new(me.clone(), options.peer_tls, Arc::clone(&boots), Arc::clone(&entry), &options.on_fatal);
+        let links = Arc::new(links);
+        let network = Network::new(Arc::clone(&links), Arc::clone(&wal), Arc::clone(&floors));
         let log = LogStore::new(Arc::clone(&wal), Some(covered)).with_past(Arc::clone(&recovered.past));
         let raft = Raft::new(options.node_id, config, network, log, machine)
             .await
             .map_err(|error| OpenError::Raft(crate::chain(&error)))?;
+        // Closed, the gate keeps openraft's own timers from standing, too.
+        raft.runtime_config().elect(entry.is_open() && options.timing.election == Election::Builtin);
+        let electorate = std::mem::take(&mut recovered.electorate);
         let inner = Inner {
             member: Member { incarnation: recovered.boot.incarnation_hex(), ..options.member },
             lease: Lease::new(options.timing.lease),
@@ -101,7 +109,10 @@ impl Cluster {
             batcher: Batcher::start(raft.clone(), Arc::clone(&shared), options.timing.lease, &options.on_fatal),
             timing: options.timing,
             forwarder: Forwarder::start(Arc::clone(&links), &options.on_fatal),
-            guard: Guard::new(me, Arc::clone(&wal), Arc::clone(&shared)),
+            guard: Guard::new(me, Arc::clone(&wal), Arc::clone(&shared), Arc::clone(&boots)),
+            entry,
+            boots,
+            floors,
             raft,
             wal,
             shared,
@@ -120,11 +131,13 @@ impl Cluster {
             recovered: std::sync::Mutex::new(Some(recovered)),
         };
         let cluster = Self { inner: Arc::new(inner) };
-        cluster.spawn_tasks();
+        cluster.spawn_tasks(electorate);
         Ok((cluster.clone(), PeerService::new(cluster)))
     }
 
-    fn spawn_tasks(&self) {
+    fn spawn_tasks(&self, electorate: Electorate) {
+        self.spawn_task("entry", hello::introduce(self.clone(), electorate));
+        self.spawn_task("positions", notes::note_positions(self.clone()));
         self.spawn_task("elections", self.clone().drive_elections());
         self.spawn_task("leader watch", self.clone().watch_leader());
         self.spawn_task("disk", self.clone().watch_disk());

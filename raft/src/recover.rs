@@ -3,6 +3,9 @@
 //! In: a data directory. Out: the log, a verified state, the snapshots; or the reason why this node must not start.
 //! Deliberately absent: repair. What cannot be trusted is rebuilt from what can, or refused.
 
+use crate::entry_gate::boots::Boots;
+use crate::entry_gate::electorate::Electorate;
+use crate::entry_gate::way_out;
 use crate::log_store;
 use crate::machine::Standing;
 use crate::snapshot_body::{self, Truncated};
@@ -13,7 +16,7 @@ use consigner_rules::primitives::ClusterId;
 use consigner_rules::state::CorruptRecord;
 use consigner_storage::log::{Wal, WalError, WalOptions};
 use consigner_storage::{
-    Boot, DataDir, DataDirError, NodeIdentity, Opened, PastMarker, PeerBook, RealDisk, SnapshotError, SnapshotStore, StartFacts,
+    Boot, DataDir, DataDirError, NodeIdentity, Opened, PastMarker, RealDisk, SnapshotError, SnapshotStore, StartFacts,
     StartRefusal, StateError, StateStore, check_start,
 };
 use std::path::Path;
@@ -55,6 +58,16 @@ pub enum OpenError {
     /// The timers do not fit together.
     #[error("raft timers: {0}")]
     Timing(String),
+    /// The membership names another disk for this node.
+    #[error("node {node} was admitted with disk {admitted}, this is disk {found}: it is not the disk it was; {}", way_out(*node))]
+    OtherDisk {
+        /// This node.
+        node: u64,
+        /// The incarnation in the membership.
+        admitted: String,
+        /// The directory's.
+        found: String,
+    },
     /// openraft could not start.
     #[error("raft could not start: {0}")]
     Raft(String),
@@ -82,7 +95,9 @@ pub struct Recovered {
     /// This start, counted on the disk.
     pub boot: Boot,
     /// The newest starts of the others.
-    pub book: PeerBook,
+    pub boots: Arc<Boots>,
+    /// Who must vouch for this node's disk.
+    pub electorate: Electorate,
 }
 
 /// Opens everything below `path` and checks it. Blocking: called before the node serves anything.
@@ -135,9 +150,21 @@ pub fn recover(path: &Path, node_id: u64, cluster_id: ClusterId, options: WalOpt
         metrics::counter!("consigner_state_rebuilds_total").increment(1);
     }
     let (wal, snapshots, store) = (Arc::new(wal), Arc::new(snapshots), Arc::new(store));
+    let electorate = electorate(node_id, &standing, &wal, dir.incarnation())?;
     // Counted only once everything is found good: a start that is refused uses up no number.
-    let (book, boot) = (dir.peers()?, dir.next_boot()?);
-    Ok(Recovered { dir, wal, past: Arc::new(past), snapshots, store, state, standing, boot, book })
+    let boots = Arc::new(Boots::new(dir.peers()?));
+    let boot = dir.next_boot()?;
+    Ok(Recovered { dir, wal, past: Arc::new(past), snapshots, store, state, standing, boot, boots, electorate })
+}
+
+/// The newest membership of this disk's past, if it names this disk.
+fn electorate(node: u64, standing: &Standing, wal: &Wal, incarnation: [u8; 16]) -> Result<Electorate, OpenError> {
+    let electorate = Electorate::of(node, &standing.membership, wal)?;
+    let (admitted, found) = (electorate.incarnation(node).unwrap_or_default(), hex::encode(incarnation));
+    if !admitted.is_empty() && admitted != found {
+        return Err(OpenError::OtherDisk { node, admitted: admitted.to_owned(), found });
+    }
+    Ok(electorate)
 }
 
 type Base = (State, Standing);

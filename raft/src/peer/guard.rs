@@ -1,25 +1,24 @@
 //! Who may call, and what an append must satisfy before openraft sees it.
 //!
 //! In: headers, the name in the caller's certificate, appends. Out: a refusal with its reason, or the caller's id.
-//! Two situations stop this node, because going on could lose a record: see [`Danger`].
+//! Some situations stop this node, because going on could lose a record: see [`Danger`] and [`Refusal::is_our_end`].
 
+use crate::entry_gate::boots::{BootRefusal, Boots};
+use crate::entry_gate::floors::Behind;
+use crate::entry_gate::way_out;
 use crate::machine::Shared;
 use crate::peer::link::Me;
 use crate::peer::wire;
 use crate::typ::{self, AppendRequest};
-use consigner_storage::LogPosition;
+use crate::types::Member;
 use consigner_storage::log::{Wal, WalError};
-use http::HeaderMap;
+use consigner_storage::{Boot, LogPosition};
+use http::{HeaderMap, StatusCode};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
-/// A second process of one node id is refused while the first was heard of this recently. Shorter than any restart
-/// by a supervisor, longer than the pauses of a live node, which is heard of every heartbeat or ping.
-const ALIVE: Duration = Duration::from_secs(1);
-
-/// Why a call is refused (status 403).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a call is refused.
+#[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// Header missing or malformed.
     #[error("header {0} is missing or malformed")]
@@ -49,14 +48,64 @@ pub enum Refusal {
     /// The caller claims this node's own id.
     #[error("two nodes have the id {0}: this node and the caller")]
     OwnId(u64),
-    /// Another process of the same id is alive.
-    #[error("another process with node id {node} is alive (heard {millis} ms ago): two nodes have the same id")]
-    TwoProcesses {
+    /// Another start of the caller's id serves at its address.
+    #[error(
+        "another start of node {node} serves at {address}: two copies of one disk; this one waits until that one ends"
+    )]
+    TwoStarts {
         /// The id.
         node: u64,
-        /// Milliseconds since the other was heard.
-        millis: u128,
+        /// Where the other one answers.
+        address: String,
     },
+    /// Not a start that is listened to.
+    #[error(transparent)]
+    Boot(#[from] BootRefusal),
+    /// The caller's disk does not hold what it acknowledged.
+    #[error(
+        "the disk of node {node} went back: its log ends at {last:?} in term {term}, but it acknowledged {:?} in term {}; {}",
+        behind.floor, behind.term, way_out(*node)
+    )]
+    RolledBack {
+        /// The node.
+        node: u64,
+        /// Where its log ends.
+        last: Option<LogPosition>,
+        /// Term of its vote.
+        term: u64,
+        /// What it acknowledged.
+        behind: Behind,
+    },
+    /// The caller means another disk than this node has.
+    #[error(
+        "node {here} was admitted with disk {meant}, this is disk {disk}: the disk was wiped or exchanged; {}",
+        way_out(*here)
+    )]
+    OtherDisk {
+        /// This node.
+        here: u64,
+        /// The incarnation in the caller's membership.
+        meant: String,
+        /// This one's.
+        disk: String,
+        /// Whether this node's own membership bears the caller out, or says nothing.
+        is_ours: bool,
+    },
+    /// A leader calls a node that believes to be the only voter.
+    #[error(
+        "node {leader} leads this cluster, but the disk of node {here} knows only itself: it is from before the cluster \
+         grew; {}",
+        way_out(*here)
+    )]
+    Outgrown {
+        /// The caller.
+        leader: u64,
+        /// This node.
+        here: u64,
+    },
+    /// This node has just started.
+    #[error("{0}")]
+    Starting(String),
     /// The certificate names somebody else than the member of that id.
     #[error("the certificate names {certificate}, but node {node} is {member}")]
     Certificate {
@@ -82,6 +131,49 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// The status that tells the caller what to make of it. [`StatusCode::GONE`]: the caller must stop.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Boot(BootRefusal::Memory(_)) | Self::OtherDisk { .. } | Self::Outgrown { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            Self::Boot(BootRefusal::NotLetIn { .. }) => StatusCode::TOO_EARLY,
+            Self::Boot(BootRefusal::Wiped { .. } | BootRefusal::Older { .. } | BootRefusal::Copied { .. })
+            | Self::RolledBack { .. } => StatusCode::GONE,
+            Self::TwoStarts { .. } | Self::Starting(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LostLog { .. } => StatusCode::CONFLICT,
+            Self::Header(_)
+            | Self::Protocol { .. }
+            | Self::OtherCluster { .. }
+            | Self::Misdirected { .. }
+            | Self::OwnId(_)
+            | Self::Certificate { .. }
+            | Self::NotMember(_) => StatusCode::FORBIDDEN,
+        }
+    }
+
+    /// Whether it is this node that must stop.
+    pub fn is_our_end(&self) -> bool {
+        match self {
+            Self::Boot(BootRefusal::Memory(_)) | Self::Outgrown { .. } => true,
+            Self::OtherDisk { is_ours, .. } => *is_ours,
+            Self::Boot(_)
+            | Self::RolledBack { .. }
+            | Self::TwoStarts { .. }
+            | Self::Starting(_)
+            | Self::LostLog { .. }
+            | Self::Header(_)
+            | Self::Protocol { .. }
+            | Self::OtherCluster { .. }
+            | Self::Misdirected { .. }
+            | Self::OwnId(_)
+            | Self::Certificate { .. }
+            | Self::NotMember(_) => false,
+        }
+    }
+}
+
 /// Why this node must stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Danger {
@@ -98,13 +190,9 @@ pub struct Guard {
     me: Me,
     wal: Arc<Wal>,
     shared: Arc<Shared>,
-    callers: Mutex<BTreeMap<u64, Caller>>,
-}
-
-struct Caller {
-    boot: String,
-    heard: Instant,
-    last_append: u64,
+    boots: Arc<Boots>,
+    /// Per node the start that last sent an append, and the number of its newest.
+    appends: Mutex<BTreeMap<u64, (Boot, u64)>>,
 }
 
 /// A caller that was let in.
@@ -112,21 +200,24 @@ struct Caller {
 pub struct Admitted {
     /// Its node id.
     pub node: u64,
+    /// Which start of it.
+    pub boot: Boot,
     /// Number of the call within its process.
     pub sequence: u64,
 }
 
 impl Guard {
     /// Knows nobody yet.
-    pub fn new(me: Me, wal: Arc<Wal>, shared: Arc<Shared>) -> Self {
-        Self { me, wal, shared, callers: Mutex::default() }
+    pub fn new(me: Me, wal: Arc<Wal>, shared: Arc<Shared>, boots: Arc<Boots>) -> Self {
+        Self { me, wal, shared, boots, appends: Mutex::default() }
     }
 
-    /// Lets a caller in or says why not. `certificate` is the name in its certificate.
+    /// Lets a caller of `path` in or says why not. `certificate` is the name in its certificate. The first start of a
+    /// member that nothing was known of is remembered, which blocks for a disk write.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn admit(&self, certificate: &str, headers: &HeaderMap) -> Result<Admitted, Refusal> {
+    pub fn admit(&self, certificate: &str, headers: &HeaderMap, path: &str) -> Result<Admitted, Refusal> {
         let theirs = text(headers, wire::HEADER_PROTOCOL)?;
         if theirs != wire::PROTOCOL {
             return Err(Refusal::Protocol { theirs: theirs.to_owned() });
@@ -144,42 +235,63 @@ impl Guard {
         if node == self.me.node_id {
             return Err(Refusal::OwnId(node));
         }
-        self.check_member(node, certificate)?;
-        let boot = text(headers, wire::HEADER_BOOT)?;
+        self.check_disk(headers)?;
+        let incarnation = self.check_member(node, certificate, path)?;
+        let boot = Boot::parse(text(headers, wire::HEADER_INCARNATION)?, text(headers, wire::HEADER_BOOT)?);
+        let boot = boot.ok_or(Refusal::Header(wire::HEADER_BOOT))?;
         let sequence = number(headers, wire::HEADER_SEQUENCE)?;
-        self.note(node, boot)?;
-        Ok(Admitted { node, sequence })
+        if let Some(incarnation) = incarnation {
+            if wire::is_for_members_let_in(path) {
+                self.boots.check(node, &boot, &incarnation)?;
+            } else {
+                self.boots.judge(node, &boot, &incarnation)?;
+            }
+        }
+        Ok(Admitted { node, boot, sequence })
     }
 
-    /// Before a membership is known (a fresh node), any certificate of the peer CA may bring it.
-    fn check_member(&self, node: u64, certificate: &str) -> Result<(), Refusal> {
-        self.shared.read_standing(|_, standing| {
+    /// The caller may know this node by another disk: then this one was wiped, whatever it believes of itself.
+    fn check_disk(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(meant) = headers.get(wire::HEADER_TO_INCARNATION) else { return Ok(()) };
+        let meant = meant.to_str().map_err(|_| Refusal::Header(wire::HEADER_TO_INCARNATION))?;
+        let disk = self.me.boot.incarnation_hex();
+        if meant == disk {
+            return Ok(());
+        }
+        let here = self.me.node_id;
+        let is_ours = self.member(here).is_none_or(|member| member.incarnation != disk);
+        Err(Refusal::OtherDisk { here, meant: meant.to_owned(), disk, is_ours })
+    }
+
+    /// Answers the incarnation in the membership. Before one is known (a fresh node), any certificate of the peer CA may
+    /// bring it, and `None` is answered.
+    fn check_member(&self, node: u64, certificate: &str, path: &str) -> Result<Option<String>, Refusal> {
+        let here = self.me.node_id;
+        self.shared.read_standing(|state, standing| {
             let membership = standing.membership.membership();
             if membership.nodes().next().is_none() {
-                return Ok(());
+                return Ok(None);
             }
             match membership.get_node(&node) {
-                Some(member) if member.name == certificate => Ok(()),
+                Some(member) if member.name == certificate => Ok(Some(member.incarnation.clone())),
                 Some(member) => {
                     Err(Refusal::Certificate { node, member: member.name.clone(), certificate: certificate.to_owned() })
+                }
+                // Only a leader sends these. A member that was removed may not know it yet, but leads nobody.
+                None if matches!(path, wire::APPEND | wire::SNAPSHOT)
+                    && membership.voter_ids().eq([here])
+                    && state.node_record(node).is_none() =>
+                {
+                    Err(Refusal::Outgrown { leader: node, here })
                 }
                 None => Err(Refusal::NotMember(node)),
             }
         })
     }
 
-    fn note(&self, node: u64, boot: &str) -> Result<(), Refusal> {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        match callers.get_mut(&node) {
-            Some(caller) if caller.boot == boot => caller.heard = Instant::now(),
-            Some(caller) if caller.heard.elapsed() < ALIVE => {
-                return Err(Refusal::TwoProcesses { node, millis: caller.heard.elapsed().as_millis() });
-            }
-            Some(_) | None => {
-                callers.insert(node, Caller { boot: boot.to_owned(), heard: Instant::now(), last_append: 0 });
-            }
-        }
-        Ok(())
+    /// A member of the applied membership; `None` also before one is known.
+    pub fn member(&self, node: u64) -> Option<Member> {
+        self.shared.read_standing(|_, standing| standing.membership.membership().get_node(&node).cloned())
     }
 
     /// Checks an append before openraft sees it.
@@ -202,10 +314,13 @@ impl Guard {
     /// Only the newest append of a process says where its log ends now. An older one, overtaken on its way, comes
     /// from the same process and thus from the same log; openraft knows what to do with it.
     fn is_newest(&self, from: Admitted) -> bool {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(caller) = callers.get_mut(&from.node) else { return false };
-        let newest = from.sequence >= caller.last_append;
-        caller.last_append = caller.last_append.max(from.sequence);
+        let mut appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
+        let (boot, last) = appends.entry(from.node).or_insert((from.boot, 0));
+        if *boot != from.boot {
+            (*boot, *last) = (from.boot, 0);
+        }
+        let newest = from.sequence >= *last;
+        *last = (*last).max(from.sequence);
         newest
     }
 

@@ -1,5 +1,11 @@
 //! Outgoing calls to other nodes, over one pooled connection per peer.
+//!
+//! In: a member, a question. Out: its answer, if it comes from a start of that member that was let in. Whoever refuses
+//! this node for good stops it here.
 
+use crate::cluster::OnFatal;
+use crate::entry_gate::EntryGate;
+use crate::entry_gate::boots::{BootRefusal, Boots};
 use crate::peer::wire;
 use crate::types::Member;
 use bytes::Bytes;
@@ -8,7 +14,7 @@ use consigner_gate::{ChannelError, PeerChannel};
 use consigner_rules::codec;
 use consigner_rules::primitives::ClusterId;
 use consigner_storage::Boot;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -28,13 +34,20 @@ pub struct Me {
 }
 
 impl Me {
-    /// By which others know this start again, in every call and in every answer.
-    pub fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
+    /// Who speaks, and by which others know this start again, in every call and in every answer.
+    pub fn headers(&self) -> [(HeaderName, HeaderValue); 3] {
         [
+            (HeaderName::from_static(wire::HEADER_FROM), HeaderValue::from(self.node_id)),
             (HeaderName::from_static(wire::HEADER_INCARNATION), value(&self.boot.incarnation_hex())),
             (HeaderName::from_static(wire::HEADER_BOOT), value(&self.boot.tag())),
         ]
     }
+}
+
+/// The start that an answer names.
+fn named(headers: &HeaderMap) -> Option<Boot> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    Boot::parse(text(wire::HEADER_INCARNATION)?, text(wire::HEADER_BOOT)?)
 }
 
 fn value(text: &str) -> HeaderValue {
@@ -44,6 +57,9 @@ fn value(text: &str) -> HeaderValue {
 /// The connections to all peers.
 pub struct Links {
     me: Me,
+    boots: Arc<Boots>,
+    entry: Arc<EntryGate>,
+    on_fatal: OnFatal,
     tls: Arc<ClientConfig>,
     channels: Mutex<BTreeMap<u64, (String, Arc<PeerChannel>)>>,
     sequence: AtomicU64,
@@ -71,6 +87,23 @@ pub enum CallError {
         /// What it said.
         reason: String,
     },
+    /// The peer knows that this node must not go on.
+    #[error("node {node} refused this node for good: {reason}")]
+    Expelled {
+        /// The peer.
+        node: u64,
+        /// What it said.
+        reason: String,
+    },
+    /// The answer does not come from a start of the peer that was let in; nothing of it is used.
+    #[error("the answer of node {node} is not used")]
+    Stranger {
+        /// The peer.
+        node: u64,
+        /// Why.
+        #[source]
+        source: BootRefusal,
+    },
     /// The answer cannot be decoded.
     #[error("node {node} answered what this version cannot read")]
     Decode {
@@ -87,7 +120,7 @@ impl CallError {
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Channel { source, .. } => source.is_unreachable(),
-            Self::Refused { .. } | Self::Decode { .. } => false,
+            Self::Refused { .. } | Self::Expelled { .. } | Self::Stranger { .. } | Self::Decode { .. } => false,
         }
     }
 
@@ -99,8 +132,9 @@ impl CallError {
 
 impl Links {
     /// No connection is made yet.
-    pub fn new(me: Me, tls: Arc<ClientConfig>) -> Self {
-        Self { me, tls, channels: Mutex::default(), sequence: AtomicU64::new(1) }
+    pub fn new(me: Me, tls: Arc<ClientConfig>, boots: Arc<Boots>, entry: Arc<EntryGate>, on_fatal: &OnFatal) -> Self {
+        let on_fatal = Arc::clone(on_fatal);
+        Self { me, boots, entry, on_fatal, tls, channels: Mutex::default(), sequence: AtomicU64::new(1) }
     }
 
     /// Who this process is.
@@ -142,28 +176,95 @@ impl Links {
         question: &Q,
         deadline: Duration,
     ) -> Result<A, CallError> {
-        let channel = self.channel(node, member)?;
-        let body = Bytes::from(codec::encode(question));
-        let called = channel.call(path, &self.headers(node), body, deadline, wire::BODY_BYTES_MAX).await;
-        let (status, answer) = called.map_err(|source| CallError::Channel { node, source })?;
-        if status != StatusCode::OK {
-            let reason = String::from_utf8_lossy(&answer).into_owned();
+        let answer = self.exchange((node, member), path, codec::encode(question).into(), deadline).await?;
+        self.check_answer((node, member), path, &answer)?;
+        if answer.status() != StatusCode::OK {
+            let (status, reason) = (answer.status(), String::from_utf8_lossy(answer.body()).into_owned());
+            if status == StatusCode::GONE && named(answer.headers()).is_some() {
+                self.expelled(node, &reason);
+                return Err(CallError::Expelled { node, reason });
+            }
             return Err(CallError::Refused { node, status, reason });
         }
-        codec::decode(&answer).map_err(|source| CallError::Decode { node, source })
+        codec::decode(answer.body()).map_err(|source| CallError::Decode { node, source })
     }
 
-    fn headers(&self, to: u64) -> [(HeaderName, HeaderValue); 7] {
+    /// Which start of a member serves at its address, whichever it is; `None` when nobody does.
+    pub async fn who(&self, (node, member): (u64, &Member), deadline: Duration) -> Option<Boot> {
+        let asked = self.exchange((node, member), wire::WHO, codec::encode(&()).into(), deadline).await;
+        asked.ok().filter(|answer| answer.status() == StatusCode::OK).and_then(|answer| named(answer.headers()))
+    }
+
+    /// Another node knows that this one must not go on as who it was.
+    pub fn expelled(&self, by: u64, reason: &str) {
+        let reason = format!("node {by} does not let this node take part: {reason}");
+        self.entry.expel(&reason);
+        (self.on_fatal)(&reason);
+    }
+
+    async fn exchange(
+        &self,
+        (node, member): (u64, &Member),
+        path: &str,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Response<Bytes>, CallError> {
+        let channel = self.channel(node, member)?;
+        let headers = self.headers(node, member);
+        let called = channel.call_whole(path, &headers, body, deadline, wire::BODY_BYTES_MAX).await;
+        called.map_err(|source| CallError::Channel { node, source })
+    }
+
+    /// Nothing that comes from another disk, an older start or a copy is used; what takes part in agreement comes only
+    /// from a start that was let in. The first start of a member that nothing was known of is remembered.
+    fn check_answer(
+        &self,
+        (node, member): (u64, &Member),
+        path: &str,
+        answer: &Response<Bytes>,
+    ) -> Result<(), CallError> {
+        let refused = |source: BootRefusal| {
+            metrics::counter!("consigner_peer_boot_refusals_total", "reason" => source.name()).increment(1);
+            if source.is_final() {
+                tracing::error!(node, reason = %source, "an answer is not used");
+            }
+            if let BootRefusal::Memory(_) = &source {
+                (self.on_fatal)(&crate::chain(&source));
+            }
+            CallError::Stranger { node, source }
+        };
+        let from = answer.headers().get(wire::HEADER_FROM).and_then(|from| from.to_str().ok()?.parse::<u64>().ok());
+        let Some(boot) = named(answer.headers()).filter(|_| from == Some(node)) else {
+            if answer.status() != StatusCode::OK {
+                // Another node, or another version, that says why it does not answer.
+                return Ok(());
+            }
+            let reason = "the answer does not come from this node".to_owned();
+            return Err(CallError::Refused { node, status: StatusCode::BAD_GATEWAY, reason });
+        };
+        let checked = if wire::is_for_members_let_in(path) {
+            self.boots.check(node, &boot, &member.incarnation)
+        } else {
+            self.boots.judge(node, &boot, &member.incarnation).map(drop)
+        };
+        checked.map_err(refused)
+    }
+
+    fn headers(&self, to: u64, member: &Member) -> Vec<(HeaderName, HeaderValue)> {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let [incarnation, boot] = self.me.headers();
-        [
+        let [from, incarnation, boot] = self.me.headers();
+        let mut headers = vec![
             (HeaderName::from_static(wire::HEADER_PROTOCOL), HeaderValue::from_static(wire::PROTOCOL)),
             (HeaderName::from_static(wire::HEADER_CLUSTER), value(&self.me.cluster_id.to_string())),
-            (HeaderName::from_static(wire::HEADER_FROM), HeaderValue::from(self.me.node_id)),
+            from,
             (HeaderName::from_static(wire::HEADER_TO), HeaderValue::from(to)),
             boot,
             incarnation,
             (HeaderName::from_static(wire::HEADER_SEQUENCE), HeaderValue::from(sequence)),
-        ]
+        ];
+        if !member.incarnation.is_empty() {
+            headers.push((HeaderName::from_static(wire::HEADER_TO_INCARNATION), value(&member.incarnation)));
+        }
+        headers
     }
 }

@@ -1,12 +1,15 @@
 //! openraft's outgoing calls.
 
+use crate::entry_gate::floors::Floors;
 use crate::peer::link::{CallError, Links};
 use crate::peer::wire;
 use crate::typ::{
-    AppendRequest, AppendResponse, InstallRequest, InstallResponse, TypeConfig, VoteRequest, VoteResponse,
+    self, AppendRequest, AppendResponse, InstallRequest, InstallResponse, LogId, TypeConfig, Vote, VoteRequest,
+    VoteResponse,
 };
 use crate::types::Member;
 use consigner_storage::log::Wal;
+use http::StatusCode;
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use serde::Serialize;
@@ -21,12 +24,13 @@ const UNREACHABLE_PAUSE: Duration = Duration::from_millis(50);
 pub struct Network {
     links: Arc<Links>,
     wal: Arc<Wal>,
+    floors: Arc<Floors>,
 }
 
 impl Network {
-    /// `wal` tells the leader's last position, sent along with every append.
-    pub fn new(links: Arc<Links>, wal: Arc<Wal>) -> Self {
-        Self { links, wal }
+    /// `wal` tells the leader's last position, sent along with every append; `floors` is told what is acknowledged.
+    pub fn new(links: Arc<Links>, wal: Arc<Wal>, floors: Arc<Floors>) -> Self {
+        Self { links, wal, floors }
     }
 }
 
@@ -34,6 +38,7 @@ impl Network {
 pub struct PeerNetwork {
     links: Arc<Links>,
     wal: Arc<Wal>,
+    floors: Arc<Floors>,
     target: u64,
     member: Member,
 }
@@ -44,11 +49,18 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = PeerNetwork;
 
     async fn new_client(&mut self, target: u64, node: &Member) -> PeerNetwork {
-        PeerNetwork { links: Arc::clone(&self.links), wal: Arc::clone(&self.wal), target, member: node.clone() }
+        let (links, wal, floors) = (Arc::clone(&self.links), Arc::clone(&self.wal), Arc::clone(&self.floors));
+        PeerNetwork { links, wal, floors, target, member: node.clone() }
     }
 }
 
 impl PeerNetwork {
+    /// The peer's disk holds this node's log up to `matched`.
+    fn acknowledged(&self, vote: &Vote, matched: Option<LogId>) {
+        let matched = matched.as_ref().map(typ::position);
+        self.floors.acknowledged(self.target, vote.leader_id().term, matched, self.wal.committed());
+    }
+
     async fn call<Q, A, E>(&self, path: &str, question: &Q, deadline: Duration) -> Result<A, RpcError<E>>
     where
         Q: Serialize,
@@ -71,6 +83,10 @@ impl PeerNetwork {
 /// A refusal (another cluster, two processes of one id) is not worth an immediate retry either.
 fn transport_error<E: std::error::Error>(error: &CallError) -> RpcError<E> {
     match error {
+        // It starts, or this node has just done so: soon over, and told elsewhere if not.
+        CallError::Refused { status: StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY, .. }
+        | CallError::Stranger { .. }
+        | CallError::Expelled { .. } => RPCError::Unreachable(Unreachable::new(error)),
         CallError::Refused { .. } => {
             tracing::warn!(error = %error, "a peer refuses this node");
             RPCError::Unreachable(Unreachable::new(error))
@@ -86,11 +102,23 @@ impl RaftNetwork<TypeConfig> for PeerNetwork {
         let kind = if request.entries.is_empty() { "heartbeat" } else { "entries" };
         metrics::counter!("consigner_raft_append_rpcs_total", "kind" => kind).increment(1);
         let append = wire::Append { leader_last: self.wal.last(), request };
-        self.call(wire::APPEND, &append, option.hard_ttl()).await
+        let answer = self.call(wire::APPEND, &append, option.hard_ttl()).await?;
+        let request = &append.request;
+        let sent = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        match &answer {
+            AppendResponse::Success => self.acknowledged(&request.vote, sent),
+            AppendResponse::PartialSuccess(matched) => self.acknowledged(&request.vote, *matched),
+            AppendResponse::Conflict | AppendResponse::HigherVote(_) => {}
+        }
+        Ok(answer)
     }
 
     async fn vote(&mut self, request: VoteRequest, option: RPCOption) -> Result<VoteResponse, RpcError> {
-        self.call(wire::VOTE, &request, option.hard_ttl()).await
+        let answer: VoteResponse = self.call(wire::VOTE, &request, option.hard_ttl()).await?;
+        if answer.vote_granted {
+            self.floors.voted(self.target, request.vote.leader_id().term);
+        }
+        Ok(answer)
     }
 
     async fn install_snapshot(
@@ -98,7 +126,13 @@ impl RaftNetwork<TypeConfig> for PeerNetwork {
         request: InstallRequest,
         option: RPCOption,
     ) -> Result<InstallResponse, RpcError<InstallSnapshotError>> {
-        self.call(wire::SNAPSHOT, &request, option.hard_ttl()).await
+        let answer: InstallResponse = self.call(wire::SNAPSHOT, &request, option.hard_ttl()).await?;
+        if request.done && answer.vote == request.vote {
+            // What a snapshot covers is committed.
+            let covered = request.meta.last_log_id.as_ref().map(typ::position);
+            self.floors.acknowledged(self.target, request.vote.leader_id().term, covered, covered);
+        }
+        Ok(answer)
     }
 
     fn backoff(&self) -> Backoff {

@@ -43,7 +43,7 @@ impl PeerService {
     async fn answer(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let name = request.extensions().get::<Peer>().map_or_else(String::new, Peer::name);
         let (parts, body) = request.into_parts();
-        let answered = match self.admit(&name, &parts.headers) {
+        let answered = match self.admit(&name, &parts.headers, parts.uri.path()) {
             // Who may not call is told so before a byte of the body is read.
             Err(refused) => Err(refused),
             Ok(from) => match read_body(body).await {
@@ -80,28 +80,44 @@ impl PeerService {
             wire::SETTLE => answer(&cluster.settle_for_peer(read(&body)?).await),
             wire::PING => answer(&cluster.pong()),
             wire::STATUS => answer(&cluster.status()),
+            wire::HELLO => match cluster.greet(from, read(&body)?).await {
+                Ok(greeting) => answer(&greeting),
+                Err(refusal) => Err(self.refused("", refusal)),
+            },
+            wire::WHO => answer(&()),
             wire::IDENTIFY => self.identify(&body).await,
             wire::MEMBERSHIP => answer(&cluster.change_here(read(&body)?).await),
             _ => Err(Refused(StatusCode::NOT_FOUND, format!("no such call: {path}"))),
         }
     }
 
-    fn admit(&self, name: &str, headers: &HeaderMap) -> Result<Admitted, Refused> {
-        self.cluster.guard().admit(name, headers).map_err(|refusal| {
-            match &refusal {
-                Refusal::OwnId(_) | Refusal::TwoProcesses { .. } => {
-                    tracing::error!(caller = name, %refusal, "peer refused");
-                }
-                Refusal::Header(_)
-                | Refusal::Protocol { .. }
-                | Refusal::OtherCluster { .. }
-                | Refusal::Misdirected { .. }
-                | Refusal::Certificate { .. }
-                | Refusal::NotMember(_)
-                | Refusal::LostLog { .. } => tracing::warn!(caller = name, %refusal, "peer refused"),
-            }
-            Refused(StatusCode::FORBIDDEN, refusal.to_string())
-        })
+    /// Before the body is read: who may not call, or not now, sends none.
+    fn admit(&self, name: &str, headers: &HeaderMap, path: &str) -> Result<Admitted, Refused> {
+        let admitted =
+            self.cluster.guard().admit(name, headers, path).map_err(|refusal| self.refused(name, refusal))?;
+        match self.cluster.entry_waits_for() {
+            Some(reason) if wire::is_raft(path) => Err(self.refused(name, Refusal::Starting(reason))),
+            Some(_) | None => Ok(admitted),
+        }
+    }
+
+    /// Tells of a refusal, and stops this node if it is the one that must not go on.
+    fn refused(&self, caller: &str, refusal: Refusal) -> Refused {
+        let status = refusal.status();
+        if let Refusal::Boot(refusal) = &refusal {
+            metrics::counter!("consigner_peer_boot_refusals_total", "reason" => refusal.name()).increment(1);
+        }
+        if refusal.is_our_end() {
+            self.cluster.inner.entry.expel(&refusal.to_string());
+            self.cluster.stop_for(&refusal);
+        } else if status == StatusCode::GONE || matches!(refusal, Refusal::OwnId(_) | Refusal::OtherDisk { .. }) {
+            tracing::error!(caller, %refusal, "peer refused");
+        } else if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY) {
+            tracing::debug!(caller, %refusal, "peer refused for now");
+        } else {
+            tracing::warn!(caller, %refusal, "peer refused");
+        }
+        Refused(status, refusal.to_string())
     }
 
     /// Off the async threads: the join token is read from its file.

@@ -17,7 +17,7 @@ pub const PROTOCOL: &str = "2";
 pub const HEADER_PROTOCOL: &str = "x-consigner-protocol";
 /// Header: the sender's cluster, hexadecimal.
 pub const HEADER_CLUSTER: &str = "x-consigner-cluster";
-/// Header: the sender's node id.
+/// Header, of calls and of answers: the sender's node id.
 pub const HEADER_FROM: &str = "x-consigner-from";
 /// Header: the node id that the sender means to reach.
 pub const HEADER_TO: &str = "x-consigner-to";
@@ -75,6 +75,16 @@ pub struct Append {
     pub request: AppendRequest,
 }
 
+/// Whether a path is only for starts that were let in, on both ends of the call.
+pub fn is_for_members_let_in(path: &str) -> bool {
+    !matches!(path, HELLO | WHO | STATUS | IDENTIFY)
+}
+
+/// Whether a call takes part in agreement: nothing of it may come near Raft while the gate is shut.
+pub fn is_raft(path: &str) -> bool {
+    path.starts_with("/raft/")
+}
+
 /// What a node that has started says of its disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -87,11 +97,25 @@ pub struct Hello {
     pub register: bool,
 }
 
-/// It may take part, as far as this node knows.
+/// The answer to [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Greeting {
+    /// It may take part, as far as this node knows.
+    Welcome(Welcome),
+    /// Its disk does not hold what it acknowledged.
+    Behind {
+        /// What its log must reach: the newest position that this node knows it to have acknowledged.
+        floor: Option<LogPosition>,
+        /// The term that its vote must have.
+        term: u64,
+        /// The same for people, with the way out.
+        reason: String,
+    },
+}
+
+/// See [`Greeting::Welcome`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// The newest committed position that this node knows it to have acknowledged.
-    pub floor: Option<LogPosition>,
     /// The newest starts that this node has let in, by node id: incarnation and tag.
     pub boots: Vec<(u64, String, String)>,
 }
