@@ -48,6 +48,8 @@ pub struct Elections {
     without_quorum: AtomicBool,
     /// Leadership is on its way to another node: nothing new is proposed meanwhile.
     pub handing_over: AtomicBool,
+    /// This node stops: it stands no more, whatever else it is told.
+    is_leaving: AtomicBool,
     is_probing: AtomicBool,
     /// When this node last stood for election.
     stood: Mutex<Option<clock::Instant>>,
@@ -75,6 +77,7 @@ impl Elections {
             news: Notify::new(),
             without_quorum: AtomicBool::new(false),
             handing_over: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
             is_probing: AtomicBool::new(false),
             stood: Mutex::default(),
             led_since: Mutex::default(),
@@ -122,6 +125,7 @@ impl Elections {
 
     /// This node stops: it stands no more.
     pub fn retire(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
         drop(self.step(Input::Retire));
     }
 
@@ -167,6 +171,9 @@ impl Cluster {
 
     /// Whether this node stands for elections; it votes in any case.
     pub(crate) fn stand_for_elections(&self, stands: bool) {
+        if self.elections().is_leaving.load(Ordering::Relaxed) {
+            return;
+        }
         drop(self.elections().step(if stands { Input::Return } else { Input::Retire }));
         self.raft().runtime_config().elect(stands && self.timing().election == Election::Builtin);
     }

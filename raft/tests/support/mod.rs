@@ -39,6 +39,7 @@ pub struct Lab {
     pub nodes: BTreeMap<u64, Node>,
     members: BTreeMap<u64, Member>,
     snapshot_every: u64,
+    pub timing: Timing,
     /// Other than the default, by node; taken at its next start.
     pub disks: BTreeMap<u64, DiskOptions>,
 }
@@ -74,6 +75,7 @@ impl Lab {
             members,
             snapshot_every,
             disks: BTreeMap::new(),
+            timing: Timing::default(),
         };
         for id in 1..=nodes {
             lab.issue(id);
@@ -120,7 +122,7 @@ impl Lab {
             member: member.clone(),
             data_dir: self.data_dir(id),
             peer_tls: client_config(&tls, ALPN_PEER).unwrap(),
-            timing: Timing::default(),
+            timing: self.timing.clone(),
             snapshot_every: self.snapshot_every,
             disk: self.disks.get(&id).cloned().unwrap_or_default(),
             on_keys: Arc::new(move |feed| fed.take(feed)),
