@@ -12,7 +12,7 @@ use crate::limits::UsedUp;
 use axum::response::{IntoResponse, Response};
 pub(crate) use consigner_gate::with_causes;
 use consigner_keys::SignError;
-use consigner_raft::{AuthorizeError, InitialiseError, ProposeError, Unavailable};
+use consigner_raft::{AuthorizeError, InitialiseError, MembershipError, MembershipRefusal, ProposeError, Unavailable};
 use consigner_rules::interchange::InterchangeError;
 use consigner_rules::{ParseError, PublicKey, Root, Violation};
 use http::header::{CONNECTION, CONTENT_LENGTH, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -287,6 +287,24 @@ impl From<ProposeError> for ApiError {
             ProposeError::TooLarge { .. } => Self::BadRequest(with_causes(&error)),
             ProposeError::Unavailable(unavailable) => unavailable.into(),
             ProposeError::NeedsRules { .. } => Self::Unavailable(with_causes(&error)),
+        }
+    }
+}
+
+impl From<MembershipError> for ApiError {
+    fn from(error: MembershipError) -> Self {
+        let text = with_causes(&error);
+        match error {
+            MembershipError::Refused(MembershipRefusal::IdZero | MembershipRefusal::TokenLifetime { .. }) => {
+                Self::BadRequest(text)
+            }
+            // Something was done and undone: trying again with the same id would be refused.
+            MembershipError::Refused(_) | MembershipError::NotLevel { .. } => Self::Conflict(text),
+            MembershipError::NotLeader { .. }
+            | MembershipError::Busy
+            | MembershipError::Silent { .. }
+            | MembershipError::HandOver(_)
+            | MembershipError::Unavailable(_) => Self::Unavailable(text),
         }
     }
 }

@@ -157,7 +157,19 @@ fn administration() -> Router<Arc<Shared>> {
         .route("/admin/v1/audit/anchors", get(admin::audit_anchors))
         .route("/reload", get(reload::get).post(reload::post))
         .route_layer(from_fn_with_state(LOOK_DEADLINE, admission::deadline));
-    look.merge(operating()).merge(handling_keys())
+    look.merge(operating()).merge(changing_members()).merge(handling_keys())
+}
+
+fn changing_members() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/admin/v1/cluster/members", post(admin::members_add))
+        .route("/admin/v1/cluster/members/promote", post(admin::members_promote))
+        .route("/admin/v1/cluster/members/remove", post(admin::members_remove))
+        .route("/admin/v1/cluster/members/replace", post(admin::members_replace))
+        .route("/admin/v1/cluster/transfer-leader", post(admin::cluster_transfer_leader))
+        .route("/admin/v1/cluster/join-tokens", get(admin::join_tokens_list).post(admin::join_tokens_create))
+        .route("/admin/v1/cluster/join-tokens/revoke", post(admin::join_tokens_revoke))
+        .route_layer(from_fn_with_state(OPERATOR_DEADLINE, admission::deadline))
 }
 
 fn operating() -> Router<Arc<Shared>> {

@@ -89,6 +89,22 @@ pub enum Operation {
     Reload,
     /// A cluster was made.
     ClusterInit,
+    /// A node was to become a member.
+    MemberAdd,
+    /// A learner was to be given a vote.
+    MemberPromote,
+    /// A member was to leave.
+    MemberRemove,
+    /// A member was to leave and another to take its place.
+    MemberReplace,
+    /// Another node was to lead.
+    LeaderTransfer,
+    /// Leave to join was to be given.
+    JoinTokenCreate,
+    /// Leave to join was to be taken back.
+    JoinTokenRevoke,
+    /// A node that waited for others to know it again was to go on.
+    RestartAccept,
     /// Everything that the cluster holds left it, sealed.
     ClusterBackup,
     /// A restored cluster was to sign again.
@@ -198,6 +214,14 @@ impl Operation {
             Self::Rewrap => "rewrap",
             Self::Reload => "reload",
             Self::ClusterInit => "cluster_init",
+            Self::MemberAdd => "member_add",
+            Self::MemberPromote => "member_promote",
+            Self::MemberRemove => "member_remove",
+            Self::MemberReplace => "member_replace",
+            Self::LeaderTransfer => "leader_transfer",
+            Self::JoinTokenCreate => "join_token_create",
+            Self::JoinTokenRevoke => "join_token_revoke",
+            Self::RestartAccept => "restart_accept",
             Self::ClusterBackup => "cluster_backup",
             Self::ClusterResume => "cluster_resume",
             Self::PolicyApply => "policy_apply",

@@ -99,14 +99,14 @@ pub(crate) fn understand(body: &[u8], this_node: u64) -> Result<BTreeMap<u64, Me
     Ok(members)
 }
 
-fn is_host_and_port(text: &str) -> bool {
+pub(super) fn is_host_and_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
         let port = port.parse::<u16>().is_ok_and(|port| port != 0);
         port && !host.is_empty() && format!("{host}:1").parse::<http::uri::Authority>().is_ok()
     })
 }
 
-fn is_base_url(text: &str) -> bool {
+pub(super) fn is_base_url(text: &str) -> bool {
     text.parse::<Uri>().is_ok_and(|uri| {
         uri.scheme_str() == Some("https")
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
