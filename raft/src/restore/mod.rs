@@ -12,6 +12,8 @@ mod floor;
 mod merge;
 mod source;
 #[cfg(test)]
+mod survivor_tests;
+#[cfg(test)]
 mod tests;
 mod write;
 
