@@ -99,7 +99,11 @@ impl Cluster {
         let identified: Identified = called.map_err(|error| match error {
             // It answers, and says why it is not the one.
             CallError::Refused { status: StatusCode::FORBIDDEN, reason, .. } => other(reason).into(),
-            CallError::Refused { .. } | CallError::Decode { .. } | CallError::Channel { .. } => {
+            CallError::Stranger { .. } => other(crate::chain(&error)).into(),
+            CallError::Refused { .. }
+            | CallError::Expelled { .. }
+            | CallError::Decode { .. }
+            | CallError::Channel { .. } => {
                 MembershipError::Silent { node, address: address.to_owned(), why: crate::chain(&error) }
             }
         })?;
