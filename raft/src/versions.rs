@@ -47,7 +47,7 @@ pub async fn raise_rules(cluster: Cluster) {
         if !born || current >= RULES_VERSION || cluster.leadership() != Leadership::This {
             continue;
         }
-        let known = known_to_all(&cluster.cluster_status().await);
+        let known = known_to_all(&cluster.rules_known().await);
         if let Some(version) = known.filter(|known| *known > current) {
             raise(&cluster, version.min(RULES_VERSION)).await;
         }
@@ -62,20 +62,17 @@ async fn raise(cluster: &Cluster, version: u32) {
     }
 }
 
-/// The newest rules that every member knows; `None` while one does not answer.
-fn known_to_all(members: &BTreeMap<u64, Result<NodeStatus, String>>) -> Option<u32> {
-    let known = members.values().map(|status| status.as_ref().ok().map(known_to));
-    known.collect::<Option<Vec<u32>>>()?.into_iter().min()
-}
+/// What each member's binary knows; `None` where a member gave no answer.
+type Known = BTreeMap<u64, Option<u32>>;
 
-fn known_to(status: &NodeStatus) -> u32 {
-    status.rules_max.max(RULES_OF_THE_SILENT)
+/// The newest rules that every member knows; `None` while one does not answer: it may be the one not upgraded yet.
+fn known_to_all(members: &Known) -> Option<u32> {
+    members.values().copied().collect::<Option<Vec<u32>>>()?.into_iter().min()
 }
 
 /// The members that stand in the way of a version.
-fn lacking(members: &BTreeMap<u64, Result<NodeStatus, String>>, needed: u32) -> Vec<u64> {
-    let lacks = |status: &Result<NodeStatus, String>| status.as_ref().map_or(0, known_to) < needed;
-    members.iter().filter(|(_, status)| lacks(status)).map(|(id, _)| *id).collect()
+fn lacking(members: &Known, needed: u32) -> Vec<u64> {
+    members.iter().filter(|(_, known)| known.unwrap_or(0) < needed).map(|(id, _)| *id).collect()
 }
 
 fn needed_by(commands: &[Command]) -> u32 {
@@ -85,7 +82,13 @@ fn needed_by(commands: &[Command]) -> u32 {
 impl Cluster {
     /// The members, by node id, whose binary does not know a version of the rules, or that give no answer.
     pub async fn members_lacking_rules(&self, needed: u32) -> Vec<u64> {
-        lacking(&self.cluster_status().await, needed)
+        lacking(&self.rules_known().await, needed)
+    }
+
+    /// Asks every member, voters and learners.
+    async fn rules_known(&self) -> Known {
+        let known = |status: NodeStatus| status.rules_max.max(RULES_OF_THE_SILENT);
+        self.cluster_status().await.into_iter().map(|(id, status)| (id, status.ok().map(known))).collect()
     }
 
     /// Returns once the cluster judges by rules that know these commands.
@@ -121,5 +124,26 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(members: &[Option<u32>]) -> Known {
+        (1..).zip(members.iter().copied()).collect()
+    }
+
+    #[test]
+    fn rules_wait_for_the_last_member() {
+        let all = cluster(&[Some(3), Some(3), Some(3)]);
+        assert_eq!((known_to_all(&all), lacking(&all, 3)), (Some(3), vec![]));
+        let one_old = cluster(&[Some(3), Some(2), Some(3)]);
+        assert_eq!((known_to_all(&one_old), lacking(&one_old, 3)), (Some(2), vec![2]));
+        // Who does not answer may be the one that was not upgraded.
+        let one_down = cluster(&[Some(3), Some(3), None]);
+        assert_eq!((known_to_all(&one_down), lacking(&one_down, 2)), (None, vec![3]));
+        assert_eq!(known_to_all(&Known::new()), None);
     }
 }
