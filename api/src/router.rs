@@ -167,6 +167,7 @@ fn changing_members() -> Router<Arc<Shared>> {
         .route("/admin/v1/cluster/members/remove", post(admin::members_remove))
         .route("/admin/v1/cluster/members/replace", post(admin::members_replace))
         .route("/admin/v1/cluster/transfer-leader", post(admin::cluster_transfer_leader))
+        .route("/admin/v1/cluster/accept-restart", post(admin::cluster_accept_restart))
         .route("/admin/v1/cluster/join-tokens", get(admin::join_tokens_list).post(admin::join_tokens_create))
         .route("/admin/v1/cluster/join-tokens/revoke", post(admin::join_tokens_revoke))
         .route_layer(from_fn_with_state(OPERATOR_DEADLINE, admission::deadline))

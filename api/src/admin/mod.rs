@@ -17,8 +17,8 @@ mod watermarks;
 pub(crate) use audit_anchors::get as audit_anchors;
 pub(crate) use backup::get as cluster_backup;
 pub(crate) use cluster::{
-    cluster_init, cluster_status, cluster_transfer_leader, join_tokens_create, join_tokens_list, join_tokens_revoke,
-    members_add, members_promote, members_remove, members_replace,
+    cluster_accept_restart, cluster_init, cluster_status, cluster_transfer_leader, join_tokens_create,
+    join_tokens_list, join_tokens_revoke, members_add, members_promote, members_remove, members_replace,
 };
 pub(crate) use data_keys::{list as data_keys_list, make as data_keys_make, remove as data_keys_remove};
 pub(crate) use history_export::get as history_export;

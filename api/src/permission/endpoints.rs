@@ -71,6 +71,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/admin/v1/cluster/members/remove", admin(AdminVerb::Cluster)),
     post("/admin/v1/cluster/members/replace", admin(AdminVerb::Cluster)),
     post("/admin/v1/cluster/transfer-leader", admin(AdminVerb::Cluster)),
+    post("/admin/v1/cluster/accept-restart", admin(AdminVerb::Cluster)),
     get("/admin/v1/cluster/join-tokens", admin(AdminVerb::Cluster)),
     post("/admin/v1/cluster/join-tokens", admin(AdminVerb::Cluster)),
     post("/admin/v1/cluster/join-tokens/revoke", admin(AdminVerb::Cluster)),

@@ -1,6 +1,7 @@
 //! `/admin/v1/cluster`: making a cluster, looking at it, changing who belongs to it. One endpoint, one file; those that
 //! change the membership have one in common.
 
+mod accept_restart;
 pub(crate) mod init;
 mod join_tokens;
 mod members;
@@ -8,6 +9,7 @@ mod members;
 mod members_tests;
 mod status;
 
+pub(crate) use accept_restart::post as cluster_accept_restart;
 pub(crate) use init::post as cluster_init;
 pub(crate) use join_tokens::{create as join_tokens_create, list as join_tokens_list, revoke as join_tokens_revoke};
 pub(crate) use members::{
