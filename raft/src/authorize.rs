@@ -193,7 +193,7 @@ impl Cluster {
             let tried = match self.leadership() {
                 Leadership::This => tokio::time::timeout(left, self.submit(intent.clone())).await,
                 Leadership::Other { id, member } => {
-                    if routing == Routing::Redirect && !member.api_url.is_empty() && self.vouches_for(id) {
+                    if routing == Routing::Redirect && !member.api_url.is_empty() && self.is_there(id) {
                         return Err(AuthorizeError::Redirect { api_url: member.api_url });
                     }
                     let patience = patience.min(left);
@@ -247,6 +247,12 @@ impl Cluster {
             let me = Some(self.node_id());
             drop(tokio::time::timeout(FIRST_ENTRY, leader.wait_for(|leader| *leader == me)).await);
         }
+    }
+
+    /// Whether a client may be sent to this leader: it answered lately, and its process has not gone since. A dead one
+    /// would be redirected to until the next election.
+    fn is_there(&self, leader: u64) -> bool {
+        self.vouches_for(leader) && self.inner.links.is_connected(leader)
     }
 
     /// Waits until this node knows the policy under which the intent is to be admitted anew; whether it came to that.
