@@ -19,6 +19,9 @@ const ASK: Duration = Duration::from_millis(200);
 /// How long it may take from there until this node follows it: two fsyncs and three messages on a busy machine.
 const TAKE_OVER: Duration = Duration::from_millis(400);
 
+/// Pause between two tries.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// Beyond the lease of the voters, which runs from when each took the last append.
 const LEASE_MARGIN: Duration = Duration::from_millis(5);
 
@@ -40,6 +43,9 @@ pub enum HandOverError {
     /// There is no other voter.
     #[error("this node is the only voter")]
     NobodyElse,
+    /// Every other voter stops itself, or may not lead.
+    #[error("no other node may take over: they stop, or may not lead yet")]
+    Refused,
     /// No successor was level, reachable and elected in time.
     #[error("no other node took over in time")]
     Late,
@@ -90,10 +96,11 @@ impl Cluster {
         let moved = timeout(deadline, self.until_succeeded(successors)).await;
         drop(turn);
         match moved {
-            Ok(leader) => {
+            Ok(Some(leader)) => {
                 tracing::info!(leader, "leadership was handed over");
                 Ok(leader)
             }
+            Ok(None) => Err(HandOverError::Refused),
             Err(_) => Err(HandOverError::Late),
         }
     }
@@ -105,6 +112,7 @@ impl Cluster {
         self.raft().runtime_config().elect(false);
         match self.hand_over(None, deadline).await {
             Ok(_) | Err(HandOverError::NotLeader | HandOverError::NobodyElse) => {}
+            Err(HandOverError::Refused) => tracing::info!("no other node may take over"),
             Err(error) => tracing::warn!(%error, "leadership was not handed over yet"),
         }
     }
@@ -123,12 +131,13 @@ impl Cluster {
         futures::future::join_all(told).await;
     }
 
-    async fn until_succeeded(&self, successors: Vec<Successor>) -> u64 {
+    /// `None`: all of them refuse.
+    async fn until_succeeded(&self, successors: Vec<Successor>) -> Option<u64> {
         // Nothing is on its way and nothing new sets out: the log's end stands still.
         let _pause = self.batcher().pause().await;
         self.raft().runtime_config().elect(false);
-        let mut tried = BTreeSet::new();
-        loop {
+        let (mut tried, mut refused) = (BTreeSet::new(), BTreeSet::new());
+        while refused.len() < successors.len() {
             let (id, member) = self.level_successor(&successors, &mut tried).await;
             self.raft().runtime_config().heartbeat(false);
             if !self.is_quorum_with(id) {
@@ -136,15 +145,23 @@ impl Cluster {
                 tokio::time::sleep(self.timing().voters_faith() + LEASE_MARGIN).await;
             }
             let asked: Result<bool, _> = self.inner.links.call((id, &member), wire::ELECT, &(), ASK).await;
-            if asked.is_ok_and(|stands| stands)
-                && let Some(leader) = self.successor().await
-            {
-                return leader;
+            match asked {
+                Ok(true) => {
+                    if let Some(leader) = self.successor().await {
+                        return Some(leader);
+                    }
+                }
+                Ok(false) => {
+                    refused.insert(id);
+                }
+                Err(error) => tracing::debug!(node = id, error = crate::chain(&error), "a successor was not reached"),
             }
             tried.insert(id);
             // Whoever is asked next must be level, and for that it must hear this leader.
             self.raft().runtime_config().heartbeat(true);
+            tokio::time::sleep(AGAIN).await;
         }
+        None
     }
 
     /// The first voter that holds all of this leader's log; those that failed before come last.

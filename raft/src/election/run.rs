@@ -162,9 +162,9 @@ impl Cluster {
 
     /// Asked by the leader, which leaves: stand at once, whatever is heard of it.
     pub(crate) fn stand_for_election(&self) -> bool {
-        tracing::info!("asked to stand for election");
         let actions = self.elections().step(Input::Stand);
         let stands = actions.contains(&Action::Elect);
+        tracing::info!(stands, "asked to stand for election");
         self.perform(actions);
         stands
     }
