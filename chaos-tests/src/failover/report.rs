@@ -30,6 +30,8 @@ pub struct Round {
     pub victim: u64,
     /// When the signal was sent.
     pub at: Duration,
+    /// Until when pauses are counted: leadership moves at once, what comes later is the start of the victim.
+    pub settled: Duration,
     /// When the cluster was whole again.
     pub until: Duration,
     /// By how much the highest term rose.
@@ -54,8 +56,10 @@ pub struct FaultReport {
     pub fault: Fault,
     /// How often.
     pub rounds: usize,
-    /// The longest pause between two signatures, anywhere in the cluster, from the signal until it was whole again.
+    /// From the signal until the first signature, at any node, for a request that was sent after it.
     pub gap: Millis,
+    /// The longest pause between two signatures, anywhere in the cluster, from the signal until leadership has settled.
+    pub pause: Millis,
     /// By how much the term rose, over all rounds.
     pub terms: u64,
     /// The most in one round.
@@ -85,6 +89,19 @@ pub struct FailoverReport {
     pub given_up: Vec<String>,
     /// What must never be.
     pub violations: Vec<Violation>,
+}
+
+impl Millis {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self { p50: percentile(&times, 50), p90: percentile(&times, 90), max: percentile(&times, 100) }
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} / {} / {}", self.p50, self.p90, self.max)
+    }
 }
 
 /// As many failures as are shown.
@@ -143,20 +160,27 @@ impl FailoverReport {
 }
 
 fn fault_report(fault: Fault, rounds: &[&Round], signed: &[Duration], exchanges: &[Exchange]) -> FaultReport {
-    let mut gaps: Vec<Duration> = rounds.iter().map(|round| longest_pause(signed, round.at, round.until)).collect();
-    gaps.sort_unstable();
+    let gaps = rounds.iter().filter_map(|round| gap(exchanges, round.at)).collect();
+    let pauses = rounds.iter().map(|round| longest_pause(signed, round.at, round.settled.min(round.until))).collect();
     let during = |one: &&Exchange| rounds.iter().any(|round| round.at <= one.sent_at && one.sent_at < round.until);
     let failed: Vec<String> =
         exchanges.iter().filter(|one| !one.is_ok()).filter(during).map(ToString::to_string).collect();
     FaultReport {
         fault,
         rounds: rounds.len(),
-        gap: Millis { p50: percentile(&gaps, 50), p90: percentile(&gaps, 90), max: percentile(&gaps, 100) },
+        gap: Millis::of(gaps),
+        pause: Millis::of(pauses),
         terms: rounds.iter().map(|round| round.terms).sum(),
         terms_max: rounds.iter().map(|round| round.terms).max().unwrap_or_default(),
         failed_requests: failed.len(),
         failed_examples: failed.into_iter().take(EXAMPLES).collect(),
     }
+}
+
+/// How long after `from` the first request that was sent after it had its signature.
+fn gap(exchanges: &[Exchange], from: Duration) -> Option<Duration> {
+    let answers = exchanges.iter().filter(|one| one.sent_at >= from && one.is_ok()).filter_map(Exchange::answered_at);
+    answers.min().map(|first| first.saturating_sub(from))
 }
 
 /// The longest time without an answer that holds a signature, from `from` on.
@@ -184,10 +208,12 @@ impl fmt::Display for FailoverReport {
             "{nodes} nodes, {validators} clients, {signatures} signatures; longest pause in calm {calm_gap_ms} ms"
         )?;
         writeln!(f, "load of the machine: {:?} before, {:?} after", load.0, load.1)?;
-        writeln!(f, "fault             rounds  gap p50/p90/max ms      terms (most)  failed requests")?;
-        for FaultReport { fault, rounds, gap, terms, terms_max, failed_requests, failed_examples } in &self.faults {
-            let (name, gap) = (format!("{fault:?}"), format!("{} / {} / {}", gap.p50, gap.p90, gap.max));
-            writeln!(f, "{name:<17} {rounds:>6}  {gap:<22}  {terms:>5} ({terms_max})  {failed_requests:>8}")?;
+        writeln!(f, "milliseconds p50 / p90 / max")?;
+        for FaultReport { fault, rounds, gap, pause, terms, terms_max, failed_requests, failed_examples } in
+            &self.faults
+        {
+            write!(f, "{fault:?}, {rounds} rounds: to the next signature {gap}; longest pause {pause}; ")?;
+            writeln!(f, "{terms} terms, at most {terms_max} in a round; {failed_requests} failed requests")?;
             failed_examples.iter().try_for_each(|line| writeln!(f, "    {line}"))?;
         }
         self.given_up.iter().try_for_each(|duty| writeln!(f, "given up: {duty}"))?;

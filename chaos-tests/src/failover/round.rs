@@ -15,6 +15,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How often it is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Leadership has moved long before; a node that was killed is started again after 2 s.
+const SETTLED: Duration = Duration::from_millis(1_500);
+
 /// Signatures after a round, before the next: the cluster is in full swing again.
 const CALM: usize = 60;
 
@@ -46,6 +49,7 @@ impl Bench<'_> {
                 self.cluster.signal(pid, Signal::CONT)?;
             }
         }
+        let settled = self.courier.history().clock().now() + SETTLED;
         if !self.duties.more(1, WAIT_MAX).await {
             return Err(late("a signature after the fault", &fault));
         }
@@ -57,7 +61,7 @@ impl Bench<'_> {
             return Err(late("signing in full swing after the fault", &fault));
         }
         let until = self.courier.history().clock().now();
-        Ok(Round { fault, victim, at, until, terms: self.term().await.saturating_sub(term) })
+        Ok(Round { fault, victim, at, settled, until, terms: self.term().await.saturating_sub(term) })
     }
 
     /// The highest term that any node tells.
