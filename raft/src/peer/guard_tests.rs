@@ -265,11 +265,11 @@ fn an_entry_that_would_be_skipped_must_have_the_same_content() {
 fn an_overtaken_append_is_not_judged_by_where_the_log_ended_then() {
     let guard = guard(&[], &[entry(3, 2, 0, EntryPayload::Blank), entry(3, 2, 1, proposal(1))]);
     let at = |index| Some(LogPosition { term: 3, node: 2, index });
-    let newer = guard.admit("node2", &headers(&[(wire::HEADER_SEQUENCE, "9")])).unwrap();
+    let newer = guard.admit("node2", &headers(&[(wire::HEADER_SEQUENCE, "9")]), wire::APPEND).unwrap();
     assert!(guard.check_append(newer, &append((3, 2), at(1), Vec::new())).unwrap().is_ok());
-    let older = guard.admit("node2", &headers(&[(wire::HEADER_SEQUENCE, "8")])).unwrap();
+    let older = guard.admit("node2", &headers(&[(wire::HEADER_SEQUENCE, "8")]), wire::APPEND).unwrap();
     assert!(guard.check_append(older, &append((3, 2), at(0), Vec::new())).unwrap().is_ok());
-    let newest = guard.admit("node2", &headers(&[(wire::HEADER_SEQUENCE, "10")])).unwrap();
+    let newest = guard.admit("node2", &headers(&[(wire::HEADER_SEQUENCE, "10")]), wire::APPEND).unwrap();
     assert!(guard.check_append(newest, &append((3, 2), at(0), Vec::new())).unwrap().is_err());
 }
 

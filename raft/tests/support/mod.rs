@@ -53,6 +53,22 @@ pub struct Node {
     pub rights: Arc<Rights>,
 }
 
+impl Node {
+    /// Why it had to stop; empty as long as it need not.
+    pub fn fatal(&self) -> String {
+        self.fatal.lock().unwrap().join("; ")
+    }
+
+    pub async fn stop(self) {
+        self.stop.cancel();
+        // Deafened before, it has ended already.
+        if !self.door.is_finished() {
+            self.door.await.unwrap();
+        }
+        self.cluster.shutdown(Duration::from_millis(1)).await;
+    }
+}
+
 impl Lab {
     pub fn new(nodes: u64, snapshot_every: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -106,7 +122,17 @@ impl Lab {
     }
 
     pub async fn try_start(&self, id: u64) -> Result<Node, OpenError> {
-        let member = self.members[&id].clone();
+        self.try_start_with(self.members[&id].clone(), id, self.data_dir(id)).await
+    }
+
+    /// A second node of one id, with a copy of its disk, somewhere else.
+    pub async fn start_elsewhere(&self, id: u64, data_dir: PathBuf) -> Node {
+        let peer_addr = format!("127.0.0.1:{}", free_port());
+        let member = Member { peer_addr, ..self.members[&id].clone() };
+        self.try_start_with(member, id, data_dir).await.unwrap()
+    }
+
+    async fn try_start_with(&self, member: Member, id: u64, data_dir: PathBuf) -> Result<Node, OpenError> {
         let ca = self.dir.path().join("ca.pem");
         let (cert, key) = (self.file(id, "cert"), self.file(id, "key"));
         let tls = ClientTls { cert: cert.clone(), key: key.clone(), ca: ca.clone() };
@@ -120,7 +146,7 @@ impl Lab {
             node_id: id,
             cluster_id: CLUSTER,
             member: member.clone(),
-            data_dir: self.data_dir(id),
+            data_dir,
             peer_tls: client_config(&tls, ALPN_PEER).unwrap(),
             timing: self.timing.clone(),
             snapshot_every: self.snapshot_every,
@@ -150,10 +176,14 @@ impl Lab {
 
     /// Stops a node: its door closes first, so that it is cut off before it can say goodbye.
     pub async fn stop(&mut self, id: u64) {
-        let node = self.nodes.remove(&id).unwrap();
+        self.nodes.remove(&id).unwrap().stop().await;
+    }
+
+    /// Cuts a node off: it hears nobody any more, and goes on.
+    pub async fn deafen(&mut self, id: u64) {
+        let node = self.nodes.get_mut(&id).unwrap();
         node.stop.cancel();
-        node.door.await.unwrap();
-        node.cluster.shutdown(Duration::from_millis(1)).await;
+        (&mut node.door).await.unwrap();
     }
 
     /// Starts all nodes, makes the cluster, imports [`KEY`].
