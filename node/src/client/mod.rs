@@ -10,6 +10,7 @@ pub mod faults;
 pub mod history;
 pub mod keys;
 pub mod members;
+pub mod membership;
 pub mod policy;
 pub mod records;
 pub mod signing;
