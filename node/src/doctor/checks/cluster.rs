@@ -18,8 +18,9 @@ pub fn size(voters: usize, answering: usize) -> Verdict {
     match voters {
         0 => Verdict::fail("there is no cluster yet", "`consigner cluster init`"),
         1 => Verdict::warn(
-            "one node: nothing is lost when it dies but every duty until it is back, and its disk is the only record",
-            "three nodes on three machines",
+            "one node: nothing is lost when it dies but every duty until it is back; its disk is the only record, and if \
+             it is restored from an older copy, nobody notices: it would sign twice",
+            "three nodes on three machines; until then never start it on a restored disk, use `consigner cluster restore`",
         ),
         _ if answering < quorum => Verdict::fail(
             format!("{answering} of {voters} nodes answer; {quorum} are needed to sign what can be slashed"),
