@@ -28,7 +28,7 @@ CREATE TABLE metadata (id integer PRIMARY KEY, genesis_validators_root bytea NOT
     high_watermark_epoch numeric(20), high_watermark_slot numeric(20));
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO signer;";
 
-/// Of 1,000 validators: some signed blocks, some attestations, some both, ten nothing; some were pruned up to a low
+/// Of 1,000 validators: some signed blocks, some attestations, some both, some nothing; some were pruned up to a low
 /// watermark, some raised above what they signed; some have no roots.
 const RECORDS: &str = "
 INSERT INTO validators (public_key, enabled)
@@ -176,7 +176,7 @@ async fn a_thousand_validators_move_over_in_one_command() {
 fn refusals<'a>(postgres: &Postgres, dir: &Path, right: impl Fn() -> Import<'a>) {
     Import { host: "127.0.0.2", ..right() }.refused(dir, "ertificate");
     Import { certificate: None, ..right() }.refused(dir, "certificate");
-    Import { certificate: Some("other"), ..right() }.refused(dir, "certificate");
+    Import { certificate: Some("other"), ..right() }.refused(dir, "authentication failed");
     Import { password: "wrong-password", ..right() }.refused(dir, "password");
     let port = postgres.port;
     let plain = format!("postgres://{ROLE}@localhost:{port}/{DATABASE}");
