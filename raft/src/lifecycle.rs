@@ -9,6 +9,7 @@ use crate::cluster::{Cluster, ClusterOptions, Inner};
 use crate::disk_guard::DiskGuard;
 use crate::election::Elections;
 use crate::entry_gate::electorate::Electorate;
+use crate::entry_gate::floors::Floors;
 use crate::entry_gate::{EntryGate, hello, notes};
 use crate::forward::Forwarder;
 use crate::hand_over::HandOverError;
@@ -90,7 +91,8 @@ impl Cluster {
         let machine = Machine::new(Arc::clone(&shared), parts);
         let wal = Arc::clone(&recovered.wal);
         let me = Me { node_id: options.node_id, cluster_id: options.cluster_id, boot: recovered.boot };
-        let (boots, floors) = (Arc::clone(&recovered.boots), Arc::default());
+        let boots = Arc::clone(&recovered.boots);
+        let floors = Arc::new(Floors::new(recovered.electorate.noted().clone()));
         let entry = Arc::new(EntryGate::new(recovered.electorate.is_empty()));
         let links = Links::new(me.clone(), options.peer_tls, Arc::clone(&boots), Arc::clone(&entry), &options.on_fatal);
         let links = Arc::new(links);

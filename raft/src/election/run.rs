@@ -175,7 +175,7 @@ impl Cluster {
             return;
         }
         drop(self.elections().step(if stands { Input::Return } else { Input::Retire }));
-        self.raft().runtime_config().elect(stands && self.timing().election == Election::Builtin);
+        self.raft().runtime_config().elect(stands && self.may_vote() && self.timing().election == Election::Builtin);
     }
 
     /// A peer stops.

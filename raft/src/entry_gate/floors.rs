@@ -13,6 +13,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub struct Floors {
     seen: Mutex<BTreeMap<u64, Seen>>,
+    /// What leaders had noted when this process started, in entries that were not applied yet.
+    noted: BTreeMap<u64, NodePosition>,
 }
 
 /// What one peer acknowledged to this process.
@@ -43,6 +45,11 @@ impl Behind {
 }
 
 impl Floors {
+    /// Has seen nothing yet; `noted` is what the log says.
+    pub fn new(noted: BTreeMap<u64, NodePosition>) -> Self {
+        Self { noted, ..Self::default() }
+    }
+
     /// A follower holds the leader's log up to `matched`. `term` is the leader's, `committed` how far it has agreed.
     pub fn acknowledged(&self, node: u64, term: u64, matched: Option<LogPosition>, committed: Option<LogPosition>) {
         let mut seen = self.lock();
@@ -80,6 +87,7 @@ impl Floors {
     /// is still of that term, its log ends where it said, to the entry.
     pub fn behind(&self, node: u64, noted: Option<NodePosition>, term: u64) -> Behind {
         let seen = self.lock().get(&node).copied().unwrap_or_default();
+        let noted = noted.max(self.noted.get(&node).copied());
         let mut floor = seen.committed.max(noted.map(position));
         if term == seen.term {
             floor = floor.max(seen.in_term);

@@ -66,20 +66,27 @@ fn nobody_is_asked_before_a_first_membership_and_by_a_single_voter() {
 }
 
 #[test]
-fn a_membership_that_is_not_applied_yet_counts() {
+fn a_membership_and_positions_that_are_not_applied_yet_count() {
     let disk = Arc::new(SimDisk::new(1));
     disk.create_dir(Path::new("/log")).unwrap();
     let wal = Wal::open(disk, Path::new("/log"), WalOptions::default()).unwrap();
     let (done, written) = std::sync::mpsc::channel();
     let entry = |index, payload| Entry { log_id: LogId::new(CommittedLeaderId::new(1, 1), index), payload };
     let grown = EntryPayload::Membership(membership(&[&[1, 2, 3]], &[]));
-    let entries = [entry(0, EntryPayload::Blank), entry(1, grown), entry(2, EntryPayload::Blank)];
+    let positions = BTreeMap::from([(2, noted(at(1, 1).unwrap()))]);
+    let commands = vec![consigner_rules::Command::NotePositions(positions.clone())];
+    let batch = consigner_rules::CommandBatch { proposed_at_ms: 0, checkpoint: None, commands };
+    let note = EntryPayload::Normal(typ::Proposal(Arc::new(batch)));
+    let entries = [entry(0, EntryPayload::Blank), entry(1, grown), entry(2, note)];
     let bytes = entries.iter().map(|entry| (typ::position(&entry.log_id), typ::encode_entry(entry))).collect();
     wal.append(bytes, Box::new(move |result| done.send(result.is_ok()).unwrap()));
     assert!(written.recv().unwrap());
     let applied = StoredMembership::new(Some(entries[0].log_id), membership(&[&[1]], &[]));
     let electorate = Electorate::of(1, &applied, &wal).unwrap();
     assert!(!lets_in(&electorate, &[]) && lets_in(&electorate, &[2]));
+    assert_eq!(electorate.noted(), &positions);
+    let floors = Floors::new(electorate.noted().clone());
+    assert!(floors.behind(2, None, 1).holds(at(1, 0), 1) && !floors.behind(2, None, 1).holds(at(1, 1), 1));
 }
 
 #[test]
