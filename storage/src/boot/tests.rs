@@ -66,7 +66,7 @@ fn a_start_that_was_told_is_never_told_again_whenever_the_power_goes() {
     loop {
         let disk = SimDisk::new(step);
         let first = open(&disk).unwrap().next_boot().unwrap();
-        disk.die_after(disk.operations() + step);
+        disk.die_after(step);
         let second = open(&disk).and_then(|dir| dir.next_boot());
         disk.power_cut();
         let third = open(&disk).and_then(|dir| dir.next_boot()).unwrap_or_else(|error| panic!("step {step}: {error}"));
@@ -91,7 +91,7 @@ fn a_directory_from_before_gets_an_incarnation_once_whenever_the_power_goes() {
             disk.remove(&data().join(file)).unwrap();
         }
         disk.sync_dir(data()).unwrap();
-        disk.die_after(disk.operations() + step);
+        disk.die_after(step);
         let adopted = open(&disk).and_then(|dir| dir.next_boot());
         disk.power_cut();
         let again = open(&disk).and_then(|dir| dir.next_boot()).unwrap_or_else(|error| panic!("step {step}: {error}"));
@@ -169,7 +169,7 @@ fn the_book_of_peers_survives_any_crash_whole() {
         let dir = open(&disk).unwrap();
         let mut book = dir.peers().unwrap();
         book.record([(1, boot(4, 1)), (3, boot(7, 2))]).unwrap();
-        disk.die_after(disk.operations() + step);
+        disk.die_after(step);
         let changed = book.record([(1, boot(5, 3)), (9, boot(1, 4))]);
         drop((book, dir));
         disk.power_cut();
