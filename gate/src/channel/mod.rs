@@ -1,7 +1,8 @@
 //! The channel to one other node: HTTP/2 over mutual TLS, one connection shared by all calls.
 //!
 //! In: path, headers, body, deadline, the longest acceptable answer. Out: status, headers and body, or a
-//! [`ChannelError`] that says whether the request can have been processed. Connects at the first call and again after a failure.
+//! [`ChannelError`] that says whether the request can have been processed. Connects at the first call and again after
+//! a failure.
 //! Deliberately absent: what the bodies mean, retries of calls that may have been processed (the caller knows what
 //! may be repeated), the choice of a node.
 
