@@ -28,6 +28,7 @@ const CLUSTER: ClusterId = ClusterId([7; 16]);
 struct Bench {
     dir: TempDir,
     shared: Arc<Shared>,
+    store: Arc<StateStore>,
     machine: Machine,
     fatal: Arc<Mutex<Vec<String>>>,
 }
@@ -41,11 +42,12 @@ impl Bench {
         }
         let snapshots = SnapshotStore::open(Arc::new(RealDisk), &dir.path().join("snapshots")).unwrap();
         let (store, _) = StateStore::open(&dir.path().join("state")).unwrap();
+        let store = Arc::new(store);
         let fatal: Arc<Mutex<Vec<String>>> = Arc::default();
         let said = Arc::clone(&fatal);
         let on_fatal: OnFatal = Arc::new(move |reason| said.lock().unwrap().push(reason.to_owned()));
         let parts = MachineParts {
-            store: Arc::new(store),
+            store: Arc::clone(&store),
             snapshots: Arc::new(snapshots),
             durable: watch::channel(None).0,
             writing: Mutex::default(),
@@ -55,7 +57,7 @@ impl Bench {
         };
         let shared = Arc::new(Shared::new(State::default(), Standing::default()));
         let machine = Machine::new(Arc::clone(&shared), parts);
-        let mut bench = Self { dir, shared, machine, fatal };
+        let mut bench = Self { dir, shared, store, machine, fatal };
         let identity =
             ClusterIdentity { cluster_id: CLUSTER, network: "test".to_owned(), genesis_validators_root: Root([1; 32]) };
         assert!(bench.apply(1, None, vec![Command::Initialise(identity)]).await);
@@ -120,6 +122,7 @@ async fn a_node_stops_before_it_applies_rules_that_it_does_not_know() {
     // Nor is it on the disk: a newer binary starts where this one stopped.
     let path = bench.dir.path().join("state");
     drop(bench.machine);
+    Arc::try_unwrap(bench.store).ok().unwrap().close().unwrap();
     let (_, opened) = StateStore::open(&path).unwrap();
     let loaded = match opened {
         consigner_storage::Opened::Clean(loaded) => loaded,
@@ -138,17 +141,17 @@ fn unknown_entry() -> Vec<u8> {
 async fn a_log_with_an_unknown_command_says_to_run_a_newer_binary_and_stays_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let wal = Arc::new(Wal::open(Arc::new(RealDisk), dir.path(), WalOptions::default()).unwrap());
-    let position = LogPosition { term: 1, node: 1, index: 1 };
+    let position = LogPosition { term: 1, node: 1, index: 0 };
     let (written, durable) = tokio::sync::oneshot::channel();
     let done =
         Box::new(move |result: Result<(), consigner_storage::log::WalError>| written.send(result.is_ok()).unwrap());
     wal.append(vec![(position, unknown_entry().into())], done);
     assert!(durable.await.unwrap());
     let mut log = LogStore::new(Arc::clone(&wal), None);
-    let error = log.try_get_log_entries(1..2).await.unwrap_err();
+    let error = log.try_get_log_entries(0..1).await.unwrap_err();
     let said = crate::chain(&error);
     assert!(said.contains("run a newer binary") && said.contains("Levitate"), "{said}");
-    assert_eq!(wal.read(1..2, usize::MAX).unwrap(), [(position, unknown_entry().into())]);
+    assert_eq!(wal.read(0..1, usize::MAX).unwrap(), [(position, unknown_entry().into())]);
 }
 
 #[test]

@@ -128,7 +128,11 @@ pub fn recover(path: &Path, node_id: u64, cluster_id: ClusterId, options: WalOpt
                 (store, None)
             }
             Ok(base) => (store, Some(base)),
-            Err(Unverified::Newer(newer)) => return Err(OpenError::Record(newer)),
+            Err(Unverified::Newer(newer)) => {
+                // As clean as it was found: a newer binary goes on from here.
+                store.close()?;
+                return Err(OpenError::Record(newer));
+            }
             Err(Unverified::Damaged(reason)) => set_aside(store, reason)?,
         },
         Opened::Rebuild { reason, outbox_rows } => {
