@@ -7,6 +7,7 @@ use common::{attestation, deployment, eventually, free_base_port, mainnet, outpu
 use consigner_gate::ClientTls;
 use consigner_node::client::signing::{Chain, Duty, Signed, Vote, public_keys, sign};
 use consigner_node::client::{ClusterClient, history};
+use consigner_raft::NodeStatus;
 use consigner_rules::PublicKey;
 use consigner_rules::interchange::Interchange;
 use std::collections::BTreeMap;
@@ -71,11 +72,16 @@ impl Drill {
         printed
     }
 
-    /// A client of the new cluster.
+    /// A client of the new cluster's first node.
     fn client(&self, name: &str) -> ClusterClient {
+        self.client_of(name, 1)
+    }
+
+    fn client_of(&self, name: &str, node: u16) -> ClusterClient {
         let file = |end: &str| self.path(&format!("new/certs/{name}{end}"));
         let tls = ClientTls { cert: file(".pem"), key: file("-key.pem"), ca: self.path("new/certs/ca.pem") };
-        ClusterClient::new(vec![format!("https://127.0.0.1:{}", self.base_port)], &tls, 1).unwrap()
+        let port = self.base_port + 10 * (node - 1);
+        ClusterClient::new(vec![format!("https://127.0.0.1:{port}")], &tls, 1).unwrap()
     }
 }
 
@@ -169,6 +175,15 @@ async fn the_drill_of_the_document() {
         let Signed::Signature(signature) = patiently(&signer, &duty).await else { panic!("not signed") };
         assert!(chain.verify(&duty, &signature).unwrap());
     }
+    drill.step("grow");
+    let status = consigner_node::client::admin::status(&admin).await.unwrap();
+    let voters = |status: &NodeStatus| status.voters == [1, 2, 3];
+    assert!(status.nodes.len() == 3 && status.nodes.iter().all(|node| node.status.as_ref().is_some_and(voters)));
+    let third = drill.client_of("client", 3);
+    let duty = vote(&chain, key, floor.target + 1, floor.target + 2);
+    assert!(matches!(patiently(&third, &duty).await, Signed::Signature(_)), "through a node that joined");
+    let twice = vote(&chain, key, floor.target, floor.target + 2);
+    assert!(matches!(patiently(&third, &twice).await, Signed::Refused(_)));
     assert_eq!(drill.done, steps().0, "every command of the document was run, in its order");
 }
 

@@ -156,7 +156,7 @@ fn replay(survivor: &Survivor) -> Result<(State, Option<LogPosition>), SourceErr
             (State::from_records(records)?, snapshot.info.position)
         }
     };
-    let snapshot = position.map(|position| position.index);
+    let (covered, snapshot) = (position, position.map(|position| position.index));
     if let Some(first) = survivor.wal.first().map(|first| first.index)
         && first > snapshot.map_or(0, |snapshot| snapshot.saturating_add(1))
     {
@@ -173,7 +173,10 @@ fn replay(survivor: &Survivor) -> Result<(State, Option<LogPosition>), SourceErr
         let entries = survivor.wal.read(next.., READ_BYTES)?;
         let Some((last, _)) = entries.last() else { return Ok((state, position)) };
         next = last.index.saturating_add(1);
-        for (at, bytes) in &entries {
+        // Behind an installed snapshot, entries may be left that lost an election: of an older term than what is known
+        // to be agreed, they never were and never will be.
+        let lost = |at: &LogPosition| covered.is_some_and(|covered| at.term < covered.term);
+        for (at, bytes) in entries.iter().filter(|(at, _)| !lost(at)) {
             if let EntryPayload::Normal(proposal) = typ::decode_entry(at, bytes)?.payload {
                 State::knows(&proposal.0)?;
                 compare(&digests, &proposal.0)?;

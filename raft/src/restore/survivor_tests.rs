@@ -88,6 +88,22 @@ fn a_snapshot_is_where_the_log_goes_on() {
 }
 
 #[test]
+fn entries_that_lost_against_an_installed_snapshot_do_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = disk(dir.path(), &life(10), 3, None);
+    let mut state = State::default();
+    for batch in life(6) {
+        state.apply(&batch);
+    }
+    let position = LogPosition { term: 7, ..at(5) };
+    let body = snapshot_body::encode(state.records());
+    data.open_snapshots().unwrap().write(Some(position), b"not read", &body).unwrap();
+    drop(data);
+    let source = Source::from_survivor(dir.path()).unwrap();
+    assert_eq!((slot(&source), source.position), (Some(50), Some(position)));
+}
+
+#[test]
 fn a_log_that_no_snapshot_leads_to_is_refused() {
     for (snapshot, purged) in [(None, 3), (Some(2), 4), (None, 9), (Some(5), 9)] {
         let dir = tempfile::tempdir().unwrap();

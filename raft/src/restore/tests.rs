@@ -284,7 +284,8 @@ proptest! {
             let all = || known.iter().chain(&foreign).map(|marks| marks[usize::from(number)]);
             let history = state.validator(&key(number)).unwrap().history;
             prop_assert_eq!(history.block.map(|block| block.max_slot), all().filter_map(|(slot, _)| slot).max());
-            let (source, target) = (history.attestation.map(|vote| vote.max_source), history.attestation.map(|vote| vote.max_target));
+            let votes = history.attestation;
+            let (source, target) = (votes.map(|vote| vote.max_source), votes.map(|vote| vote.max_target));
             prop_assert_eq!(source, all().filter_map(|(_, vote)| Some(vote?.0)).max());
             prop_assert_eq!(target, all().filter_map(|(_, vote)| Some(vote?.1)).max());
         }

@@ -151,7 +151,13 @@ async fn make(client: &ClusterClient, to: &Path, passphrase_file: &Path) -> Resu
     let file = encrypted
         .map_err(|_| BackupFault::Panicked)?
         .map_err(|source| BackupFault::File { path: to.to_owned(), source })?;
-    files::create(to, &file, files::SECRET).map_err(|source| BackupFault::Write { path: to.to_owned(), source })?;
+    if let Err(source) = files::create(to, &file, files::SECRET) {
+        if source.kind() != std::io::ErrorKind::AlreadyExists {
+            // Ours, and not whole: it would only be taken for a backup.
+            let _best_effort = std::fs::remove_file(to);
+        }
+        return Err(BackupFault::Write { path: to.to_owned(), source });
+    }
     if read_file(to)? == file { Ok(summary) } else { Err(BackupFault::ReadBack(to.to_owned())) }
 }
 
