@@ -43,8 +43,8 @@ pub enum HandOverError {
     /// There is no other voter.
     #[error("this node is the only voter")]
     NobodyElse,
-    /// Every other voter stops itself, or may not lead.
-    #[error("no other node may take over: they stop, or may not lead yet")]
+    /// Every other voter stops itself, may not lead, or is gone.
+    #[error("no other node may take over: they stop, may not lead yet, or are gone")]
     Refused,
     /// No successor was level, reachable and elected in time.
     #[error("no other node took over in time")]
@@ -137,7 +137,11 @@ impl Cluster {
         let _pause = self.batcher().pause().await;
         self.raft().runtime_config().elect(false);
         let (mut tried, mut refused) = (BTreeSet::new(), BTreeSet::new());
-        while refused.len() < successors.len() {
+        // A peer without a connection cannot become level either.
+        let may_yet = |refused: &BTreeSet<u64>| {
+            successors.iter().any(|(id, _)| !refused.contains(id) && self.inner.links.is_connected(*id))
+        };
+        while may_yet(&refused) {
             let (id, member) = self.level_successor(&successors, &mut tried).await;
             self.raft().runtime_config().heartbeat(false);
             if !self.is_quorum_with(id) {

@@ -46,8 +46,9 @@ const SNAPSHOT_CHUNK_BYTES: u64 = 1024 * 1024;
 /// How long one snapshot chunk may take, installation included.
 const SNAPSHOT_CHUNK_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Entries per append; their bytes are capped by [`APPEND_BYTES_MAX`].
-const APPEND_ENTRIES_MAX: u64 = 64;
+/// Entries per append; their bytes are capped by [`APPEND_BYTES_MAX`]. A leader that was just elected finds out where a
+/// follower's log ends by some ten full appends, one after the other, before anything is agreed: they must be small.
+const APPEND_ENTRIES_MAX: u64 = 16;
 
 /// Appends handed to openraft at once. The leader resends what it gave up on after one heartbeat, and cancelling a call
 /// does not take the message back out of openraft's queue: a hung disk would fill the memory.

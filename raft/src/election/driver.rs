@@ -223,7 +223,8 @@ impl Driver {
     fn hear(&mut self, now: Now, (leader, term): (u64, u64), arrived: Now, accepted: bool) {
         let is_ours = self.view.leader == Some(leader) && self.view.term == term;
         // openraft may know a newer leader than the last look.
-        if !is_ours && !(accepted && term >= self.view.term) {
+        let is_newer = accepted && term >= self.view.term;
+        if !is_ours && !is_newer {
             return;
         }
         self.heard = self.heard.max(arrived);

@@ -2,6 +2,8 @@
 //!
 //! In: faults (cut links, lost messages, frozen and killed nodes). Out: who leads, and how many elections it took.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use super::driver::Driver;
 use super::messages::{Action, Answer, Input, Now, Settings, View, is_quorum};
 use consigner_storage::LogPosition;
