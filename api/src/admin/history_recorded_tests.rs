@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
 use super::*;
-use consigner_rules::command::{ClusterIdentity, CommandBatch, DataKey, SealedKey, SignIntent};
+use consigner_rules::command::{ClusterIdentity, CommandBatch, DataKey, ImportedAttestation, SealedKey, SignIntent};
 use consigner_rules::primitives::{ClusterId, RequestId};
 use consigner_rules::{Command, HistoryImport, Outcome, Ruling, State};
 use serde_json::Value;
@@ -52,7 +52,10 @@ impl Applied {
     /// What alone decides about everything but repeats.
     fn marks(&self) -> Vec<(PublicKey, Option<u64>, Option<(u64, u64)>)> {
         let mark = |history: HistoryImport| {
-            let votes = history.attestation.map(|maxima| (maxima.max_source_epoch, maxima.max_target_epoch));
+            // A source above the target, which an import may leave, is written with the target raised to it: no signer
+            // takes a file with a source after its target, and nothing but a vote with equal epochs lies in between.
+            let target = |maxima: ImportedAttestation| maxima.max_target_epoch.max(maxima.max_source_epoch);
+            let votes = history.attestation.map(|maxima| (maxima.max_source_epoch, target(maxima)));
             (history.public_key, history.block.map(|block| block.slot), votes)
         };
         self.state.histories().map(mark).collect()
