@@ -3,6 +3,7 @@
 //! In: the applied state and openraft's metrics. Out: [`NodeStatus`]es. Deliberately absent: anything secret.
 
 use crate::cluster::Cluster;
+use crate::description::{Description, DiskUse};
 use crate::peer::wire;
 use crate::typ::Metrics;
 use crate::types::{Member, NodeStatus, Role};
@@ -19,7 +20,9 @@ impl Cluster {
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         let ready = self.ready();
-        let description = (self.inner.describe)();
+        let disk = self.inner.disk.status();
+        let disk = Some(DiskUse { free_bytes: disk.free_bytes, total_bytes: disk.total_bytes });
+        let description = Description { disk, ..(self.inner.describe)() };
         let (digest, keys, rules, applied) = self.inner.shared.read_standing(|state, standing| {
             let applied = standing.applied.map(|applied| applied.index);
             (state.digest(), state.keys().count(), state.rules_version(), applied)

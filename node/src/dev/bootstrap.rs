@@ -31,6 +31,7 @@ pub async fn until_ready(layout: &Layout, plan: &mut Plan, supervisor: &Supervis
         plan.initialised = true;
         layout.write_plan(plan).map_err(super::io("dev.json"))?;
     }
+    super::growth::join_missing(layout, plan, &admin).await?;
     let mut explained = Instant::now();
     loop {
         let missing = not_ready(&admin).await;

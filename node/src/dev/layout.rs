@@ -5,6 +5,7 @@ use crate::client::{Deployment, NodeEntry};
 use crate::files;
 use consigner_rules::primitives::{ClusterId, Root};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Distance between the ports of one node and the next.
@@ -15,6 +16,9 @@ const PLAN_FILE: &str = "dev.json";
 
 /// The version of that file.
 const PLAN_FORMAT: u32 = 1;
+
+/// Name of the file with a node's join token, in its directory.
+pub(super) const JOIN_TOKEN_FILE: &str = "join-token";
 
 /// What a cluster is; fixed at its first start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,12 @@ pub struct Plan {
     pub genesis_validators_root: Option<Root>,
     /// Whether the nodes have been made a cluster: that happens once.
     pub initialised: bool,
+    /// While the cluster grows: how many of its nodes, from 1, have joined. `None`: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<u64>,
+    /// Nodes that were removed from the cluster and do not run any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub removed: BTreeSet<u64>,
 }
 
 /// The directory of a development cluster.
@@ -82,6 +92,12 @@ impl Layout {
         self.node(id).join("config.yaml")
     }
 
+    /// The token with which one node may join a cluster that runs.
+    #[must_use]
+    pub fn join_token(&self, id: u64) -> PathBuf {
+        self.node(id).join(JOIN_TOKEN_FILE)
+    }
+
     /// What one node printed.
     #[must_use]
     pub fn log(&self, id: u64) -> PathBuf {
@@ -121,6 +137,7 @@ impl Layout {
     pub fn deployment(&self, plan: &Plan) -> Deployment {
         let certificates = self.certificates();
         let nodes = (1..=plan.nodes)
+            .filter(|id| !plan.removed.contains(id))
             .map(|id| NodeEntry {
                 id,
                 pid: 0,
@@ -157,7 +174,18 @@ impl Plan {
         getrandom::fill(&mut id)?;
         let (cluster_id, genesis_validators_root) = (ClusterId(id), None);
         let (format, initialised) = (PLAN_FORMAT, false);
-        Ok(Self { format, cluster_id, nodes, base_port, network, genesis_validators_root, initialised })
+        let (joined, removed) = (None, BTreeSet::new());
+        Ok(Self {
+            format,
+            cluster_id,
+            nodes,
+            base_port,
+            network,
+            genesis_validators_root,
+            initialised,
+            joined,
+            removed,
+        })
     }
 
     /// `127.0.0.1:PORT` of a node's API.

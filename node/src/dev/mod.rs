@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod child;
+mod growth;
 mod layout;
 mod node_config;
 mod supervisor;
@@ -12,6 +13,7 @@ mod supervisor;
 mod tests;
 
 pub use child::signal_pid;
+pub use growth::prepare_node;
 pub use layout::{Layout, Plan, node_name};
 pub use supervisor::Supervisor;
 
@@ -154,7 +156,7 @@ async fn serve(
     let ready = bootstrap::until_ready(layout, plan, supervisor);
     if !options.tour {
         ready.await?;
-        return std::future::pending().await;
+        return growth::tend(layout, plan, supervisor).await;
     }
     match tokio::time::timeout(TOUR_READY_PATIENCE, ready).await {
         Ok(ready) => ready?,
@@ -229,9 +231,12 @@ fn lock(layout: &Layout) -> Result<File, DevError> {
 /// The remembered plan, which the options must not contradict, or a new one.
 fn plan(options: &DevOptions, layout: &Layout) -> Result<Plan, DevError> {
     let remembered = layout.read_plan().map_err(io("dev.json"))?;
-    let Some(plan) = remembered else { return new_plan(options) };
+    let Some(mut plan) = remembered else { return new_plan(options) };
     let contradiction =
         |remembered: String, asked: String| Err(DevError::OtherCluster { dir: layout.dir.clone(), remembered, asked });
+    if let Some(nodes) = options.nodes.filter(|nodes| plan.initialised && *nodes > plan.nodes) {
+        growth::extend(&mut plan, nodes)?;
+    }
     match options {
         DevOptions { nodes: Some(nodes), .. } if *nodes != plan.nodes => {
             contradiction(format!("{} nodes", plan.nodes), format!("--nodes {nodes}"))

@@ -1,7 +1,7 @@
 //! The configuration of one node of a development cluster, written anew at every start.
 
 use super::DevOptions;
-use super::layout::{Layout, Plan, node_name};
+use super::layout::{JOIN_TOKEN_FILE, Layout, Plan, node_name};
 use crate::certs::{ADMIN_NAME, CLIENT_NAME};
 use crate::config::tree::Tree;
 use crate::files;
@@ -19,6 +19,35 @@ pub fn write(layout: &Layout, plan: &Plan, options: &DevOptions, overlay: &Tree,
     std::fs::create_dir_all(&dir)?;
     let mut tree = tree(plan, options, id);
     tree.merge(overlay.clone());
+    let text = serde_saphyr::to_string(&tree).map_err(std::io::Error::other)?;
+    files::replace(&layout.config(id), format!("{HEAD}{text}").as_bytes(), files::PUBLIC)?;
+    link(&dir)
+}
+
+/// Writes the configuration of another node as node 1 has it, overlays included; it may join with the token in its
+/// directory.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_like_first(layout: &Layout, plan: &Plan, id: u64) -> std::io::Result<()> {
+    let dir = layout.node(id);
+    std::fs::create_dir_all(&dir)?;
+    let text = std::fs::read_to_string(layout.config(1))?;
+    let mut tree = Tree::parse(&text).map_err(|error| std::io::Error::other(error.what))?;
+    let name = node_name(id);
+    let mut set = |path: &str, text: String| tree.set(path, Tree::text(text));
+    set("node.id", id.to_string());
+    set("node.name", name.clone());
+    set("cluster.join-token-file", JOIN_TOKEN_FILE.to_owned());
+    set("api.listen", plan.api_addr(id));
+    set("api.advertise-url", format!("https://{}", plan.api_addr(id)));
+    set("peer.listen", plan.peer_addr(id));
+    set("peer.advertise", plan.peer_addr(id));
+    set("metrics.listen", plan.metrics_addr(id));
+    for tls in ["api.tls", "peer.tls"] {
+        set(&format!("{tls}.cert"), format!("../certs/{name}.pem"));
+        set(&format!("{tls}.key"), format!("../certs/{name}-key.pem"));
+    }
     let text = serde_saphyr::to_string(&tree).map_err(std::io::Error::other)?;
     files::replace(&layout.config(id), format!("{HEAD}{text}").as_bytes(), files::PUBLIC)?;
     link(&dir)
@@ -43,6 +72,9 @@ fn tree(plan: &Plan, options: &DevOptions, id: u64) -> Tree {
     set("node.data-dir", "data".into());
     set("node.pid-file", "pid".into());
     set("cluster.id", plan.cluster_id.to_string());
+    if plan.joined.is_some_and(|joined| id > joined) {
+        set("cluster.join-token-file", JOIN_TOKEN_FILE.to_owned());
+    }
     set("network", plan.network.clone());
     if let Some(root) = plan.genesis_validators_root {
         set("genesis-validators-root", root.to_string());

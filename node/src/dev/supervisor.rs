@@ -4,6 +4,7 @@ use super::child::{Running, last_words};
 use super::layout::Layout;
 use super::say;
 use crate::client::Deployment;
+use std::collections::BTreeMap;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,8 @@ struct Shared {
     layout: Layout,
     deployment: Mutex<Deployment>,
     stop: CancellationToken,
+    /// By node id: ends the watch over one node.
+    dismissals: Mutex<BTreeMap<u64, CancellationToken>>,
 }
 
 impl Supervisor {
@@ -42,7 +45,9 @@ impl Supervisor {
         }
         deployment.write(&layout.dir).map_err(std::io::Error::other)?;
         let deployment = Mutex::new(deployment);
-        let shared = Arc::new(Shared { layout, deployment, stop: CancellationToken::new() });
+        let stop = CancellationToken::new();
+        let dismissals = started.iter().map(|(id, _)| (*id, stop.child_token())).collect();
+        let shared = Arc::new(Shared { layout, deployment, stop, dismissals: Mutex::new(dismissals) });
         let mut keepers = JoinSet::new();
         for (id, running) in started {
             keepers.spawn(keep(shared.clone(), id, running));
@@ -56,6 +61,15 @@ impl Supervisor {
         self.shared.deployment.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Stops one node for good; it is in `cluster.json` no more.
+    pub fn dismiss(&self, id: u64) {
+        self.shared.forget(id);
+        let dismissals = self.shared.dismissals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dismissal) = dismissals.get(&id) {
+            dismissal.cancel();
+        }
+    }
+
     /// Stops all nodes in parallel; returns when the last one is gone.
     pub async fn stop(mut self) {
         self.shared.stop.cancel();
@@ -65,16 +79,17 @@ impl Supervisor {
 
 /// Watches one node until the stop.
 async fn keep(shared: Arc<Shared>, id: u64, mut running: Running) {
+    let dismissed = shared.dismissal(id);
     loop {
         let ended = tokio::select! {
             ended = running.wait() => ended,
-            () = shared.stop.cancelled() => return stop(id, running).await,
+            () = dismissed.cancelled() => return stop(id, running).await,
         };
         say(&format!("node {id} (pid {}) ended: {}", running.pid, obituary(&shared.layout, id, ended)));
         running = loop {
             tokio::select! {
                 () = tokio::time::sleep(RESTART_PAUSE) => {}
-                () = shared.stop.cancelled() => return,
+                () = dismissed.cancelled() => return,
             }
             match Running::start(&shared.layout, id) {
                 Ok(running) => break running,
@@ -108,6 +123,20 @@ async fn stop(id: u64, mut running: Running) {
 }
 
 impl Shared {
+    /// Cancelled when the node is dismissed, or all are.
+    fn dismissal(&self, id: u64) -> CancellationToken {
+        let dismissals = self.dismissals.lock().unwrap_or_else(PoisonError::into_inner);
+        dismissals.get(&id).map_or_else(|| self.stop.child_token(), CancellationToken::clone)
+    }
+
+    fn forget(&self, id: u64) {
+        let mut deployment = self.deployment.lock().unwrap_or_else(PoisonError::into_inner);
+        deployment.nodes.retain(|node| node.id != id);
+        if let Err(error) = deployment.write(&self.layout.dir) {
+            say(&crate::report::one_line(&error));
+        }
+    }
+
     fn publish(&self, id: u64, pid: u32) {
         let mut deployment = self.deployment.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(node) = deployment.nodes.iter_mut().find(|node| node.id == id) {

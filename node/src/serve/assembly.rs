@@ -1,7 +1,9 @@
 //! The parts that exist before the cluster does, and what the cluster and the API are told about them.
 
 use super::audit::NodeAudit;
+use super::describe::describer;
 use super::perimeter::Perimeter;
+use super::readiness::Readiness;
 use super::reload::{OnRequest, Reload};
 use super::token::TokenFile;
 use super::{OnFatal, ServeError, join_token, key_feed, sealers};
@@ -70,7 +72,12 @@ fn disk_options(disk: DiskConfig) -> DiskOptions {
     DiskOptions { warn_percent, stop_percent, snapshot_bytes, ..DiskOptions::default() }
 }
 
-pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal) -> ClusterOptions {
+pub(super) fn cluster_options(
+    config: &Config,
+    parts: &Parts,
+    readiness: &Readiness,
+    on_fatal: OnFatal,
+) -> ClusterOptions {
     let (fed, settling, perimeter) = (parts.custody.clone(), parts.custody.clone(), parts.perimeter.clone());
     ClusterOptions {
         node_id: config.node.id,
@@ -92,7 +99,7 @@ pub(super) fn cluster_options(config: &Config, parts: &Parts, on_fatal: OnFatal)
             Box::pin(async move { custody.settled().await })
         }),
         on_policy: Arc::new(move |state| perimeter.follow(state)),
-        describe: Arc::new(consigner_raft::Description::default),
+        describe: describer(parts.custody.clone(), parts.peer_tls.clone(), readiness.clone()),
         join_token: join_token::reader(config.node.join_token_file.clone()),
         on_fatal,
     }

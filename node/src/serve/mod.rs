@@ -10,6 +10,7 @@
 
 mod assembly;
 pub mod audit;
+mod describe;
 mod doors;
 mod farewell;
 pub mod import;
@@ -138,8 +139,9 @@ impl Node {
             genesis_validators_root,
         };
         let parts = Parts::new(&config).await?;
-        let (cluster, peers) = Cluster::open(cluster_options(&config, &parts, on_fatal.clone())).await?;
         let readiness = Readiness::default();
+        let options = cluster_options(&config, &parts, &readiness, on_fatal.clone());
+        let (cluster, peers) = Cluster::open(options).await?;
         let sources = Sources::new(&config, cluster.clone(), &parts);
         let reload = Reload::new(&sources, parts.token.clone(), parts.audit.clone());
         let app = Arc::new(app(&config, &parts, &reload, cluster.clone(), chain, identity));

@@ -45,7 +45,7 @@ impl Readiness {
         })
     }
 
-    fn reason(&self) -> Option<&'static str> {
+    pub(super) fn reason(&self) -> Option<&'static str> {
         if self.0.stopping.load(Ordering::Acquire) {
             Some("the node is stopping")
         } else if self.0.importing.load(Ordering::Acquire) {
