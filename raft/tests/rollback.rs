@@ -362,3 +362,57 @@ async fn a_restart_of_a_follower_disturbs_nobody_and_takes_no_time() {
     assert_eq!(lab.cluster(leader).leadership(), Leadership::This);
     assert_eq!(lab.cluster(leader).status().term, term, "no election");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_from_before_the_cluster_grew_takes_no_part() {
+    let mut lab = Lab::up(1, 1_000).await;
+    sign_targets(&lab, 1, 1..=3).await;
+    let alone = image(&lab, 1, "alone");
+    for id in [2, 3] {
+        let new = lab.newcomer(id, true).await;
+        lab.cluster(1).add_member(new).await.unwrap();
+    }
+    sign_targets(&lab, 2, 4..=6).await;
+    lab.stop(1).await;
+    // A leader among those that it does not know.
+    sign_targets(&lab, 2, 7..=8).await;
+    put_back(&lab, 1, &alone);
+    lab.start(1).await;
+    is_expelled(&lab, 1, "before the cluster grew").await;
+    sign_targets(&lab, 2, 9..=10).await;
+    lab.stop(3).await;
+    let signed = try_sign(lab.cluster(2), &attestation(0, 11, 1)).await;
+    assert!(matches!(signed, Err(AuthorizeError::Unavailable { .. })), "it is not counted: {signed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_learners_disk_that_went_back_is_noticed_and_the_leader_lives() {
+    let mut lab = Lab::up(1, 1_000).await;
+    let new = lab.newcomer(2, false).await;
+    lab.cluster(1).add_member(new).await.unwrap();
+    sign_targets(&lab, 1, 1..=3).await;
+    let older = image(&lab, 2, "older");
+    sign_targets(&lab, 1, 4..=9).await;
+    let index = lab.cluster(1).status().commit_index;
+    until("the learner to have it all", || lab.cluster(2).status().last_log_index >= index).await;
+    lab.stop(2).await;
+    put_back(&lab, 2, &older);
+    lab.start(2).await;
+    is_expelled(&lab, 2, "went back").await;
+    sign_targets(&lab, 1, 10..=12).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_replaced_comes_back_to_closed_doors() {
+    let mut lab = Lab::up(3, 1_000).await;
+    let (leader, replaced) = (lab.leader().await, lab.follower().await);
+    sign_targets(&lab, leader, 1..=3).await;
+    let new = lab.newcomer(4, true).await;
+    lab.stop(replaced).await;
+    lab.cluster(leader).replace_member(replaced, new).await.unwrap();
+    lab.start(replaced).await;
+    until("it to be told", || says(&lab.nodes[&replaced], "is not a member of this cluster")).await;
+    assert!(lab.cluster(replaced).ready().is_err());
+    sign_targets(&lab, leader, 4..=6).await;
+    assert!(lab.nodes.iter().all(|(id, node)| *id == replaced || node.fatal().is_empty()));
+}

@@ -8,7 +8,8 @@ pub mod rights;
 use consigner_gate::tls::{ALPN_PEER, client_config};
 use consigner_gate::{ClientTls, Door, DoorConfig, DoorLimits, ReloadableTls, ServerTls};
 use consigner_raft::{
-    AuthorizeError, Cluster, ClusterOptions, DiskOptions, Leadership, Member, OpenError, Routing, Timing,
+    AddMember, AuthorizeError, Cluster, ClusterOptions, DiskOptions, Leadership, Member, OpenError, Routing, Timing,
+    join_token_hash,
 };
 use consigner_rules::command::{ClusterIdentity, DataKey};
 use consigner_rules::message::SignPath;
@@ -42,6 +43,8 @@ pub struct Lab {
     pub timing: Timing,
     /// Other than the default, by node; taken at its next start.
     pub disks: BTreeMap<u64, DiskOptions>,
+    /// Hashes of join tokens, by node; taken at its next start.
+    tokens: BTreeMap<u64, [u8; 32]>,
 }
 
 pub struct Node {
@@ -91,6 +94,7 @@ impl Lab {
             members,
             snapshot_every,
             disks: BTreeMap::new(),
+            tokens: BTreeMap::new(),
             timing: Timing::default(),
         };
         for id in 1..=nodes {
@@ -133,6 +137,7 @@ impl Lab {
     }
 
     async fn try_start_with(&self, member: Member, id: u64, data_dir: PathBuf) -> Result<Node, OpenError> {
+        let token = self.tokens.get(&id).copied();
         let ca = self.dir.path().join("ca.pem");
         let (cert, key) = (self.file(id, "cert"), self.file(id, "key"));
         let tls = ClientTls { cert: cert.clone(), key: key.clone(), ca: ca.clone() };
@@ -155,7 +160,7 @@ impl Lab {
             on_settle: Arc::new(move || Box::pin(Arc::clone(&settling).settled())),
             on_policy: Arc::new(move |state| told.take(state)),
             describe: Arc::new(consigner_raft::Description::default),
-            join_token: Arc::new(|| None),
+            join_token: Arc::new(move || token),
             on_fatal: Arc::new(move |reason| noted.lock().unwrap().push(reason.to_owned())),
         };
         let (cluster, service) = Cluster::open(options).await?;
@@ -177,6 +182,22 @@ impl Lab {
     /// Stops a node: its door closes first, so that it is cut off before it can say goodbye.
     pub async fn stop(&mut self, id: u64) {
         self.nodes.remove(&id).unwrap().stop().await;
+    }
+
+    /// Starts a new node with a join token, and says how it is to be added.
+    pub async fn newcomer(&mut self, id: u64, promote: bool) -> AddMember {
+        let cluster = self.nodes.values().next().unwrap().cluster.clone();
+        // Raised within a second or two of the cluster's birth; before that there are no tokens.
+        until("the rules", || cluster.read(|state| state.rules_version()) >= 2).await;
+        let token = cluster.join_token_create(id, Duration::from_secs(600)).await;
+        self.tokens.insert(id, join_token_hash(&token.unwrap().text));
+        let peer_addr = format!("127.0.0.1:{}", free_port());
+        let (name, api_url) = (format!("node{id}"), format!("https://127.0.0.1:{id}"));
+        let member = Member { name, peer_addr: peer_addr.clone(), api_url: api_url.clone(), ..Member::default() };
+        self.members.insert(id, member);
+        self.issue(id);
+        self.start(id).await;
+        AddMember { node: id, peer_addr, api_url, catch_up: DEADLINE, promote }
     }
 
     /// Cuts a node off: it hears nobody any more, and goes on.
