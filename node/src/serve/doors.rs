@@ -3,7 +3,7 @@
 //! In: configuration and the services behind the doors. Out: open doors that serve until they are stopped.
 
 use super::audit::{self, NodeAudit};
-use super::farewell::Farewell;
+use super::farewell::{Farewell, IsReady};
 use super::perimeter::Perimeter;
 use super::readiness::Readiness;
 use super::telemetry::{self, MetricsService};
@@ -100,8 +100,10 @@ pub(super) async fn open_doors(config: &Config, behind: Behind<'_>) -> Result<Do
 
     let custody = app.custody.clone();
     let ready = readiness.for_api(move || custody.status().trouble());
+    let (cluster, node_ready) = (app.cluster.clone(), ready.clone());
+    let is_ready: IsReady = Arc::new(move || node_ready().is_ok() && cluster.ready().is_ok());
     let routes = consigner_api::router_with_readiness(app.clone(), ready.clone());
-    let routes = Farewell::new(routes, readiness.clone());
+    let routes = Farewell::new(routes, readiness.clone(), is_ready.clone());
     let mut asked = vec![Serving::spawn("api", on_fatal, |stop| api.serve(routes, stop))];
     if let Some((door, own)) = keymanager {
         let routes = consigner_api::keymanager_router(app.clone(), keymanager_door(config, own, token));
@@ -115,7 +117,7 @@ pub(super) async fn open_doors(config: &Config, behind: Behind<'_>) -> Result<Do
     if let Some((door, own)) = token_door {
         let hosts = own.host_allowlist.clone();
         let routes = consigner_api::token_router(app.clone(), TokenDoor { hosts }, ready);
-        let routes = Farewell::new(routes, readiness.clone());
+        let routes = Farewell::new(routes, readiness.clone(), is_ready);
         asked.push(Serving::spawn("token-door", on_fatal, |stop| door.serve(routes, stop)));
     }
     let peer = Serving::spawn("peer", on_fatal, |stop| peer.serve(peers, stop));
