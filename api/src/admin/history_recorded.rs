@@ -134,10 +134,8 @@ impl Page {
 impl Asked {
     fn wants(&self, change: &Change) -> bool {
         let Some(only) = &self.only else { return true };
-        match change {
-            Change::Signed { public_key, .. } => only.contains(public_key),
-            other => matches!(other, Change::HistoryMerged(import) if only.contains(&import.public_key)),
-        }
+        let of_signed = matches!(change, Change::Signed { public_key, .. } if only.contains(public_key));
+        of_signed || matches!(change, Change::HistoryMerged(import) if only.contains(&import.public_key))
     }
 }
 
