@@ -54,7 +54,7 @@ impl Timing {
     pub fn voters_faith(&self) -> Duration {
         match self.election {
             // Longer than openraft's ticks (1.5 heartbeats) are apart, and no longer: it bounds every failover.
-            Election::Driver => self.heartbeat * 2,
+            Election::Driver => self.heartbeat * 8 / 5,
             Election::Builtin => self.election_max,
         }
     }

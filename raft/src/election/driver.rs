@@ -21,7 +21,7 @@ pub const LATE: Duration = Duration::from_millis(100);
 const EXCUSES_MAX: u32 = 3;
 
 /// How long a vote for a candidate without a result is waited for, and a start without any leader.
-const LEADERLESS: Duration = Duration::from_millis(150);
+const LEADERLESS: Duration = Duration::from_millis(250);
 
 /// Pause between the first rounds of questions: peers notice a dead leader some milliseconds apart ...
 const ROUND: Duration = Duration::from_millis(10);
@@ -39,10 +39,10 @@ const SETTLE: Duration = Duration::from_millis(20);
 const FRESH: Duration = Duration::from_millis(300);
 
 /// What a better candidate is given to stand by itself: a round of questions and an election.
-const DEFER: Duration = Duration::from_millis(60);
+const DEFER: Duration = Duration::from_millis(120);
 
 /// How long an election may take before it has failed: two fsyncs and two round trips on a busy machine.
-const STAND: Duration = Duration::from_millis(200);
+const STAND: Duration = Duration::from_millis(300);
 
 /// Rest after the first failed election; it doubles with each further one ...
 const REST: Duration = Duration::from_millis(50);

@@ -51,7 +51,7 @@ fn a_silent_failure_takes_x_and_a_little() {
 #[test]
 fn a_cluster_starts_with_one_election_and_a_single_voter_at_once() {
     let mut sim = Sim::new(5);
-    assert!(sim.until_led(&[1, 2, 3, 4, 5]) < ms(400));
+    assert!(sim.until_led(&[1, 2, 3, 4, 5]) < ms(500));
     assert_eq!(sim.stood.len(), 1);
     let mut sim = Sim::new(1);
     assert!(sim.until_led(&[1]) < ms(20));
@@ -235,7 +235,7 @@ fn failing_elections_back_off() {
     assert!(stood.len() <= 40, "but not for ever as fast as it can: {}", stood.len());
     let gaps: Vec<Duration> = stood.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(gaps.last() > gaps.first(), "{gaps:?}");
-    assert!(gaps.iter().all(|gap| *gap <= ms(1_200)), "{gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap <= ms(1_500)), "{gaps:?}");
     // In a whole network: cut off from each other again and again, the two survivors burn few terms.
     sim.kill(leader);
     for _ in 0..20 {
