@@ -80,6 +80,7 @@ async fn a_life_from_one_node_to_a_disaster_and_back() {
     said(begun, "restored, and not signing yet");
     let epoch = disaster::resumed(&colony, &restored).await;
     let resumed = colony.now();
+    colony.watch.look_once().await;
     disaster::nothing_from_before_is_signed(&colony, &restored).await;
     colony.doors.set(&[restored.node]);
     let load = colony.duties(epoch);
