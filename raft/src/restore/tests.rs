@@ -58,10 +58,9 @@ fn sign(state: &mut State, number: u8, duty: AgreedDuty, root: u8) -> Ruling {
         peer: "vc".to_owned(),
         policy_version: state.cluster().policy_version,
     };
-    match apply(state, vec![Command::Sign(intent)]).remove(0) {
-        Outcome::Judged(verdict) => verdict.ruling,
-        other => panic!("{other:?}"),
-    }
+    let outcome = apply(state, vec![Command::Sign(intent)]).remove(0);
+    let Outcome::Judged(verdict) = outcome else { panic!("{outcome:?}") };
+    verdict.ruling
 }
 
 fn source(name: &str, term: u64, index: u64, state: State) -> Source {
