@@ -17,7 +17,8 @@ pub(super) struct JoinTokenArgs {
     #[command(flatten)]
     access: AccessArgs,
     /// Id of the node that may join with it, once
-    #[arg(long, value_name = "ID", required_unless_present_any = ["list", "revoke"], conflicts_with_all = ["list", "revoke"])]
+    #[arg(long, value_name = "ID", required_unless_present_any = ["list", "revoke"])]
+    #[arg(conflicts_with_all = ["list", "revoke"])]
     id: Option<u64>,
     /// How long it may
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = seconds)]
