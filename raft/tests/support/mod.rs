@@ -190,14 +190,26 @@ impl Lab {
         // Raised within a second or two of the cluster's birth; before that there are no tokens.
         until("the rules", || cluster.read(|state| state.rules_version()) >= 2).await;
         let token = cluster.join_token_create(id, Duration::from_secs(600)).await;
-        self.tokens.insert(id, join_token_hash(&token.unwrap().text));
-        let peer_addr = format!("127.0.0.1:{}", free_port());
-        let (name, api_url) = (format!("node{id}"), format!("https://127.0.0.1:{id}"));
-        let member = Member { name, peer_addr: peer_addr.clone(), api_url: api_url.clone(), ..Member::default() };
-        self.members.insert(id, member);
-        self.issue(id);
+        let hash = join_token_hash(&token.unwrap().text);
+        AddMember { promote, ..self.stranger(id, Some(hash)).await }
+    }
+
+    /// Starts a new node, or the same again, that shows the join token of this hash.
+    pub async fn stranger(&mut self, id: u64, token: Option<[u8; 32]>) -> AddMember {
+        if self.nodes.contains_key(&id) {
+            self.stop(id).await;
+        }
+        self.tokens.remove(&id);
+        self.tokens.extend(token.map(|token| (id, token)));
+        if !self.members.contains_key(&id) {
+            let peer_addr = format!("127.0.0.1:{}", free_port());
+            let (name, api_url) = (format!("node{id}"), format!("https://127.0.0.1:{id}"));
+            self.members.insert(id, Member { name, peer_addr, api_url, ..Member::default() });
+            self.issue(id);
+        }
         self.start(id).await;
-        AddMember { node: id, peer_addr, api_url, catch_up: DEADLINE, promote }
+        let Member { peer_addr, api_url, .. } = self.members[&id].clone();
+        AddMember { node: id, peer_addr, api_url, catch_up: DEADLINE, promote: true }
     }
 
     /// Cuts a node off: it hears nobody any more, and goes on.
