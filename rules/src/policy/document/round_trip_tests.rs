@@ -133,7 +133,9 @@ proptest! {
     fn a_text_is_read_or_refused_with_a_place_in_it(text in "[ -~\n\t\u{0}-\u{1f}é]{0,80}") {
         if let Err(PolicyError { line, column, what }) = Policy::parse(&text) {
             prop_assert!(line >= 1 && column >= 1 && !what.is_empty());
-            prop_assert!(line <= text.lines().count() + 2, "{line} of {text:?}");
+            // A carriage return by itself ends a line in YAML, too.
+            let breaks = text.chars().filter(|character| matches!(character, '\n' | '\r')).count();
+            prop_assert!(line <= breaks + 2, "{line} of {text:?}");
         }
     }
 
