@@ -50,7 +50,7 @@ impl Cluster {
         let (mut looks, mut bound) = (0_u32, LogBound::default());
         loop {
             tick.tick().await;
-            self.look_at_disk(looks % LOOKS_PER_SUM == 0).await;
+            self.look_at_disk(looks.is_multiple_of(LOOKS_PER_SUM)).await;
             looks = looks.wrapping_add(1);
             if self.inner.disk.is_stopped() {
                 self.give_up_the_lead().await;

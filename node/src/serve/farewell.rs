@@ -72,8 +72,8 @@ mod tests {
     }
 
     async fn asked(readiness: &Readiness, version: Version, status: StatusCode, ready: bool) -> Option<HeaderValue> {
-        let answer =
-            async move |_: Request<()>| Ok::<_, Infallible>(Response::builder().status(status).body(()).unwrap());
+        let answered = move || Response::builder().status(status).body(()).unwrap();
+        let answer = move |_: Request<()>| async move { Ok::<_, Infallible>(answered()) };
         let inner = service_fn(answer);
         let request = Request::builder().version(version).body(()).unwrap();
         let farewell = Farewell::new(inner, readiness.clone(), Arc::new(move || ready));
