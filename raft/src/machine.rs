@@ -4,6 +4,7 @@
 //! [`State::apply`], from the verified state in memory, never from the store.
 //! Deliberately absent: anything that could make two nodes apply differently.
 
+use crate::clock;
 use crate::cluster::{OnFatal, OnPolicy};
 use crate::key_feed::{self, KeyFeed, OnKeys};
 use crate::snapshot_body;
@@ -20,6 +21,7 @@ use std::collections::VecDeque;
 use std::io::Cursor;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// How many digests of past indexes are kept to compare with a proposer's: far more than entries are in flight.
@@ -45,13 +47,16 @@ struct AppliedState {
     state: State,
     standing: Standing,
     digests: VecDeque<(u64, Root)>,
+    /// When a node was last seen to leave the membership, or may have left it unseen.
+    left: clock::Instant,
 }
 
 impl Shared {
     /// Starts from a loaded state.
     pub fn new(state: State, standing: Standing) -> Self {
         let (index, _) = watch::channel(standing.applied.as_ref().map(typ::position));
-        Self { applied: RwLock::new(AppliedState { state, standing, digests: VecDeque::new() }), index }
+        let applied = AppliedState { state, standing, digests: VecDeque::new(), left: clock::Instant::now() };
+        Self { applied: RwLock::new(applied), index }
     }
 
     /// Reads the applied state.
@@ -68,6 +73,11 @@ impl Shared {
     /// The newest index at which the digest is known, for a proposal to carry.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         self.lock_read().digests.back().map(|(index, digest)| Checkpoint { index: *index, digest: *digest })
+    }
+
+    /// For how long no node has left the membership, as far as this node can know.
+    pub fn since_a_node_left(&self) -> Duration {
+        self.lock_read().left.elapsed()
     }
 
     /// Follows the last applied position.
@@ -198,7 +208,7 @@ impl Machine {
         (self.parts.on_policy)(&state);
         {
             let mut applied = self.shared.lock_write();
-            *applied = AppliedState { state, standing, digests: VecDeque::new() };
+            *applied = AppliedState { state, standing, digests: VecDeque::new(), left: clock::Instant::now() };
         }
         // Outbox rows of entries that the log may now purge live in the store alone.
         self.parts.store.flush_durable()?;
@@ -262,6 +272,10 @@ impl AppliedState {
         match &entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
+                let stays = |node: &u64| membership.get_node(node).is_some();
+                if !self.standing.membership.nodes().all(|(node, _)| stays(node)) {
+                    self.left = clock::Instant::now();
+                }
                 self.standing.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
             }
             EntryPayload::Normal(proposal) => {

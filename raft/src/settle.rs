@@ -80,7 +80,19 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::settle`]; also when `deadline` ends before such a lease must have.
     pub async fn settle_strictly(&self, deadline: Duration) -> Result<Settlement, Unavailable> {
-        self.settle_within(deadline, self.inner.lease.length() * LEASES_WAITED).await
+        let grace = self.inner.lease.length() * LEASES_WAITED;
+        let until = Instant::now() + deadline;
+        let settlement = self.settle_within(deadline, grace).await?;
+        // A node that left just before is asked by nobody, and may still have a lease.
+        let left = self.inner.shared.since_a_node_left();
+        if left < grace {
+            let over = Instant::now() + (grace - left);
+            if over > until {
+                return Err(Unavailable::because("a node that left the cluster just now may still serve"));
+            }
+            tokio::time::sleep_until(over).await;
+        }
+        Ok(settlement)
     }
 
     /// Waits until this node's serving lease is alive: the last thing before a signature leaves. Follow it by a look
