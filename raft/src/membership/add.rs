@@ -145,10 +145,8 @@ impl Cluster {
         token: [u8; 8],
     ) -> Result<(), MembershipError> {
         let command = Command::AdmitNode { node, name: member.name.clone(), incarnation, token };
-        match self.propose_one(command).await? {
-            Outcome::NodeAdmitted => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+        let outcome = self.propose_one(command).await?;
+        if outcome == Outcome::NodeAdmitted { Ok(()) } else { Err(unexpected(&outcome)) }
     }
 
     /// Waits until the new learner is level; one that is not in time goes again.

@@ -255,7 +255,9 @@ impl Cluster {
             RaftError::APIError(ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_))) => {
                 MembershipError::Busy
             }
-            error => MembershipError::Unavailable(crate::chain(&error)),
+            error @ (RaftError::APIError(_) | RaftError::Fatal(_)) => {
+                MembershipError::Unavailable(crate::chain(&error))
+            }
         }
     }
 }

@@ -18,9 +18,13 @@ impl Cluster {
         members: BTreeMap<u64, Member>,
     ) -> Result<BTreeMap<u64, Member>, InitialiseError> {
         let asked = members.into_iter().map(|(node, member)| async move {
-            let (identified, _) = self.ask_who(node, &member.peer_addr).await.map_err(|error| match error {
-                MembershipError::Refused(refusal) => InitialiseError::Members(refusal.to_string()),
-                error => InitialiseError::Unavailable(error.to_string()),
+            let asked = self.ask_who(node, &member.peer_addr).await;
+            let (identified, _) = asked.map_err(|error| {
+                if let MembershipError::Refused(refusal) = &error {
+                    InitialiseError::Members(refusal.to_string())
+                } else {
+                    InitialiseError::Unavailable(error.to_string())
+                }
             })?;
             founder(node, member, identified)
         });

@@ -63,9 +63,11 @@ impl Cluster {
         let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         let expires_ms = created_ms.saturating_add(lifetime_ms);
         let token = JoinToken { id, node, hash: join_token_hash(&text), created_ms, expires_ms };
-        match self.propose_one(Command::AddJoinToken(token)).await? {
-            Outcome::JoinTokenHeld => Ok(NewJoinToken { id, text, expires_ms }),
-            other => Err(unexpected(&other)),
+        let outcome = self.propose_one(Command::AddJoinToken(token)).await?;
+        if outcome == Outcome::JoinTokenHeld {
+            Ok(NewJoinToken { id, text, expires_ms })
+        } else {
+            Err(unexpected(&outcome))
         }
     }
 
@@ -74,10 +76,8 @@ impl Cluster {
     /// # Errors
     /// [`MembershipError`]; the cluster did not agree in time.
     pub async fn join_token_revoke(&self, id: [u8; 8]) -> Result<bool, MembershipError> {
-        match self.propose_one(Command::RevokeJoinToken { id }).await? {
-            Outcome::JoinTokenRevoked { was_held } => Ok(was_held),
-            other => Err(unexpected(&other)),
-        }
+        let outcome = self.propose_one(Command::RevokeJoinToken { id }).await?;
+        if let Outcome::JoinTokenRevoked { was_held } = outcome { Ok(was_held) } else { Err(unexpected(&outcome)) }
     }
 
     /// The token that the node proved to have.
@@ -112,10 +112,10 @@ impl Cluster {
 
 /// A rejection, or an answer to another question.
 pub(super) fn unexpected(outcome: &Outcome) -> MembershipError {
-    match outcome {
-        Outcome::Rejected(rejection) => MembershipRefusal::Rejected(rejection.to_string()).into(),
-        other => MembershipError::Unavailable(format!("the cluster answered another question: {other:?}")),
+    if let Outcome::Rejected(rejection) = outcome {
+        return MembershipRefusal::Rejected(rejection.to_string()).into();
     }
+    MembershipError::Unavailable(format!("the cluster answered another question: {outcome:?}"))
 }
 
 fn random_text() -> Result<([u8; 8], Zeroizing<String>), MembershipError> {

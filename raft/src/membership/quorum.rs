@@ -35,7 +35,7 @@ pub(super) fn check_quorum(voters: &BTreeSet<u64>, down: &BTreeMap<u64, String>)
 
 /// What an even number of voters is worth.
 pub(super) fn warning(voters: usize) -> Option<String> {
-    (voters % 2 == 0).then(|| {
+    voters.is_multiple_of(2).then(|| {
         let (tolerated, fewer) = (voters - majority(voters), voters - 1);
         format!(
             "{voters} voters bear the loss of {tolerated}, as {fewer} do, and every signature waits for one more disk: \
