@@ -24,7 +24,7 @@ fn sealers(sealer: LocalSealer) -> Sealers {
 }
 
 fn secrets() -> Vec<SecretKey> {
-    (0..3).map(|index| interop_secret(index)).collect()
+    (0..3).map(interop_secret).collect()
 }
 
 fn old_keys(sealer: &LocalSealer) -> (DataKey, Vec<Arc<SealedKey>>) {
