@@ -50,6 +50,9 @@ impl Cluster {
             boot_counter: self.inner.links.me().boot.counter,
             learners: now.membership_config.membership().learner_ids().collect(),
             outbox_rows: self.outbox_rows(),
+            agrees_to_nothing: self
+                .entry_waits_for()
+                .or_else(|| self.inner.disk.is_starved().then(|| "its disk is full".to_owned())),
             description,
         }
     }

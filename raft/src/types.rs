@@ -163,6 +163,9 @@ pub struct NodeStatus {
     /// Rows that wait for the archive.
     #[serde(default)]
     pub outbox_rows: u64,
+    /// Why it agrees to nothing, although it answers: it was not let in yet, or its disk is full.
+    #[serde(default)]
+    pub agrees_to_nothing: Option<String>,
     /// What the process around it knows.
     #[serde(default)]
     pub description: Description,

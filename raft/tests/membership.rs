@@ -223,3 +223,21 @@ async fn a_dead_node_is_replaced_and_leadership_is_moved() {
     assert!(matches!(refusal(lab.cluster(4).promote(5, DEADLINE).await), MembershipRefusal::IsMember { node: 5, .. }));
     assert!(sign(lab.cluster(4), &attestation(0, 1, 1)).await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_follows_a_leader_that_joined_meanwhile() {
+    let mut lab = Lab::up(3, 10_000).await;
+    until("the rules", || lab.cluster(1).read(|state| state.rules_version()) >= 2).await;
+    let away = lab.follower().await;
+    lab.stop(away).await;
+    let new = lab.newcomer(4, true).await;
+    let leader = lab.leader().await;
+    assert_eq!(lab.cluster(leader).add_member(new).await.unwrap().voters, [1, 2, 3, 4]);
+    assert_eq!(lab.cluster(leader).transfer_leadership(Some(4)).await.unwrap().leader, 4);
+    assert!(sign(lab.cluster(4), &attestation(0, 1, 1)).await.is_ok());
+    // It knows of node 4 only what the others tell.
+    lab.start(away).await;
+    until("it follows", || members(&lab, away).0 == [1, 2, 3, 4] && lab.cluster(away).status().leader == Some(4)).await;
+    let nodes: Vec<u64> = lab.nodes.keys().copied().collect();
+    equal_digests(&lab, &nodes).await;
+}

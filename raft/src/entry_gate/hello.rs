@@ -16,6 +16,7 @@ use crate::peer::link::CallError;
 use crate::peer::wire::{self, Greeting, Hello, Welcome};
 use crate::types::{Election, Member};
 use consigner_storage::{Boot, LogPosition};
+use http::StatusCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -36,7 +37,10 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a voter that knows of nobody else listens before it takes part: if its disk is from before the cluster grew,
 /// the present leader calls, every heartbeat (see [`Refusal::Outgrown`]).
-const LISTEN: Duration = Duration::from_millis(250);
+const LISTEN: Duration = Duration::from_millis(500);
+
+/// How long the only voter waits for learners that give no answer: one of them may know that it votes by now.
+const LEARNERS_WAIT: Duration = Duration::from_secs(5);
 
 /// What one member answered.
 enum Heard {
@@ -95,7 +99,9 @@ pub async fn introduce(cluster: Cluster, electorate: Electorate) {
     if !cluster.inner.entry.is_open() {
         if electorate.is_enough(&BTreeSet::new()) {
             tokio::time::sleep(LISTEN).await;
-            cluster.inner.entry.open();
+            if cluster.nobody_objects(&electorate).await {
+                cluster.inner.entry.open();
+            }
         } else {
             cluster.seek_entry(&electorate).await;
         }
@@ -132,6 +138,24 @@ impl Cluster {
         }
     }
 
+    /// Whether no other member objects to the only voter: of an old disk, its learners of then may be the voters of now.
+    async fn nobody_objects(&self, electorate: &Electorate) -> bool {
+        let until = tokio::time::Instant::now() + LEARNERS_WAIT;
+        loop {
+            let round = self.round(electorate, true).await;
+            if round.is_expelled || self.inner.entry.is_expelled() {
+                return false;
+            }
+            let is_late = tokio::time::Instant::now() >= until;
+            if round.held_back.is_empty() && (round.silent.is_empty() || is_late) {
+                return true;
+            }
+            tracing::warn!(reason = round.describe(), "the only voter waits for its learners");
+            self.inner.entry.wait(round.describe(), round.silent.into_keys().collect(), !round.held_back.is_empty());
+            tokio::time::sleep(PAUSE_MAX).await;
+        }
+    }
+
     /// Asks all other members at once.
     async fn round(&self, electorate: &Electorate, register: bool) -> Round {
         let asked = electorate.others().map(|(id, member)| async move { (id, self.hello(id, member, register).await) });
@@ -143,14 +167,18 @@ impl Cluster {
     }
 
     async fn hello(&self, node: u64, member: &Member, register: bool) -> Heard {
-        let (last, term) = self.disk_position();
-        let question = Hello { last, term, register };
+        let (last, term_asked) = self.disk_position();
+        let question = Hello { last, term: term_asked, register };
         let called = self.inner.links.call((node, member), wire::HELLO, &question, HELLO_DEADLINE).await;
         match called {
-            Ok(Greeting::Welcome(welcome)) => self.learn(welcome).await,
+            Ok(Greeting::Welcome(welcome)) => self.learn(node, welcome).await,
             Ok(Greeting::Behind { floor, term, reason }) => {
                 // What was asked may have been overtaken on its way; this disk as it is now decides.
                 let (last, here) = self.disk_position();
+                if here > term_asked {
+                    // Another leader may lawfully have taken back what was acknowledged in that term.
+                    return Heard::HeldBack(reason);
+                }
                 if (Behind { floor, term }).holds(last, here) {
                     self.inner.links.expelled(node, &reason);
                     return Heard::Expelled;
@@ -158,17 +186,25 @@ impl Cluster {
                 Heard::HeldBack(reason)
             }
             Err(CallError::Expelled { .. }) => Heard::Expelled,
-            Err(CallError::Refused { reason, .. }) => Heard::HeldBack(reason),
-            Err(error @ CallError::Decode { .. }) => Heard::HeldBack(crate::chain(&error)),
-            Err(error @ (CallError::Channel { .. } | CallError::Stranger { .. })) => {
-                Heard::Silent(crate::chain(&error))
+            // Only these speak of this start. Whoever does not know this node, or cannot answer, has no opinion of it.
+            Err(CallError::Refused { reason, status, .. })
+                if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY) =>
+            {
+                Heard::HeldBack(reason)
             }
+            Err(
+                error @ (CallError::Refused { .. }
+                | CallError::Decode { .. }
+                | CallError::Channel { .. }
+                | CallError::Stranger { .. }),
+            ) => Heard::Silent(crate::chain(&error)),
         }
     }
 
     /// Takes over the starts that a member knows.
-    async fn learn(&self, welcome: Welcome) -> Heard {
+    async fn learn(&self, from: u64, welcome: Welcome) -> Heard {
         let me = self.node_id();
+        self.guard().learn_members(from, welcome.members);
         let members: BTreeSet<u64> = self.known_members().into_keys().collect();
         let boots: Vec<(u64, Boot)> = welcome
             .boots
@@ -205,7 +241,11 @@ impl Cluster {
             for node in self.inner.entry.take_to_tell() {
                 told.remove(&node);
             }
-            let members = self.known_members();
+            if self.inner.entry.take_stranger() {
+                told.clear();
+            }
+            let mut members = self.guard().told_members();
+            members.extend(self.known_members());
             let away = members.iter().filter(|(node, _)| **node != self.node_id() && !told.contains(*node));
             let asked = away.map(|(node, member)| async move { (*node, self.hello(*node, member, true).await) });
             for (node, heard) in futures::future::join_all(asked).await {
@@ -269,6 +309,6 @@ impl Cluster {
     }
 
     fn welcome(&self) -> Welcome {
-        Welcome { boots: self.inner.boots.all() }
+        Welcome { boots: self.inner.boots.all(), members: self.known_members() }
     }
 }

@@ -53,6 +53,8 @@ struct Waiting {
     expelled: Option<String>,
     /// Members that may have forgotten this start.
     to_tell: BTreeSet<u64>,
+    /// Somebody called whom this node does not know: the others may.
+    stranger: bool,
 }
 
 /// Why there is nothing to override.
@@ -136,6 +138,16 @@ impl EntryGate {
     fn tell_again(&self, node: u64) {
         self.lock().to_tell.insert(node);
         self.news.notify_one();
+    }
+
+    /// Somebody called whom this node does not know. The members are asked with the next round: a stranger must not set
+    /// the pace.
+    pub fn note_stranger(&self) {
+        self.lock().stranger = true;
+    }
+
+    fn take_stranger(&self) -> bool {
+        std::mem::take(&mut self.lock().stranger)
     }
 
     fn take_to_tell(&self) -> BTreeSet<u64> {

@@ -52,10 +52,18 @@ impl Cluster {
         members: &BTreeMap<u64, Member>,
     ) -> Result<(), MembershipError> {
         let asked = voters.iter().filter_map(|node| Some((*node, members.get(node)?)));
-        let asked = asked.map(|(node, member)| async move { (node, self.look_at(node, member).await) });
+        let asked = asked.map(|(node, member)| async move { (node, self.look_for_vote(node, member).await) });
         let answers = futures::future::join_all(asked).await;
         let down = answers.into_iter().filter_map(|(node, answer)| Some((node, answer.err()?))).collect();
         Ok(check_quorum(voters, &down)?)
+    }
+
+    /// A voter that answers and takes part; one that was not let in, or whose disk is full, agrees to nothing.
+    async fn look_for_vote(&self, node: u64, member: &Member) -> Result<(), String> {
+        match self.look_at(node, member).await?.agrees_to_nothing {
+            None => Ok(()),
+            Some(why) => Err(why),
+        }
     }
 
     /// A member's status, or why there is none.

@@ -193,6 +193,8 @@ pub struct Guard {
     boots: Arc<Boots>,
     /// Per node the start that last sent an append, and the number of its newest.
     appends: Mutex<BTreeMap<u64, (Boot, u64)>>,
+    /// What each member last said who the members are. It may know of some that joined while this node was away.
+    told: Mutex<BTreeMap<u64, BTreeMap<u64, Member>>>,
 }
 
 /// A caller that was let in.
@@ -209,7 +211,28 @@ pub struct Admitted {
 impl Guard {
     /// Knows nobody yet.
     pub fn new(me: Me, wal: Arc<Wal>, shared: Arc<Shared>, boots: Arc<Boots>) -> Self {
-        Self { me, wal, shared, boots, appends: Mutex::default() }
+        Self { me, wal, shared, boots, appends: Mutex::default(), told: Mutex::default() }
+    }
+
+    /// Takes the word of a member for who the members are. It counts only for those whom this node does not know, and
+    /// until it does: a node that was away while another joined must be able to follow that one.
+    pub fn learn_members(&self, from: u64, members: BTreeMap<u64, Member>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(from, members);
+    }
+
+    /// The members by the word of others, but for those whose ids are used up.
+    pub fn told_members(&self) -> BTreeMap<u64, Member> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_gone =
+            |node: u64| self.shared.read(|state| state.node_record(node).is_some_and(|record| record.retired));
+        told.into_values().flatten().filter(|(node, _)| !is_gone(*node)).collect()
+    }
+
+    /// A member by the word of another.
+    fn told_of(&self, node: u64) -> Option<Member> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.values().find_map(|members| members.get(&node).cloned())
     }
 
     /// Lets a caller of `path` in or says why not. `certificate` is the name in its certificate. The first start of a
@@ -235,8 +258,8 @@ impl Guard {
         if node == self.me.node_id {
             return Err(Refusal::OwnId(node));
         }
-        self.check_disk(headers)?;
         let incarnation = self.check_member(node, certificate, path)?;
+        self.check_disk(headers)?;
         let boot = Boot::parse(text(headers, wire::HEADER_INCARNATION)?, text(headers, wire::HEADER_BOOT)?);
         let boot = boot.ok_or(Refusal::Header(wire::HEADER_BOOT))?;
         let sequence = number(headers, wire::HEADER_SEQUENCE)?;
@@ -259,7 +282,8 @@ impl Guard {
             return Ok(());
         }
         let here = self.me.node_id;
-        let is_ours = self.member(here).is_none_or(|member| member.incarnation != disk);
+        let is_ours =
+            self.member(here).is_none_or(|member| !member.incarnation.is_empty() && member.incarnation != disk);
         Err(Refusal::OtherDisk { here, meant: meant.to_owned(), disk, is_ours })
     }
 
@@ -267,12 +291,14 @@ impl Guard {
     /// bring it, and `None` is answered.
     fn check_member(&self, node: u64, certificate: &str, path: &str) -> Result<Option<String>, Refusal> {
         let here = self.me.node_id;
+        let told = self.told_of(node);
         self.shared.read_standing(|state, standing| {
             let membership = standing.membership.membership();
             if membership.nodes().next().is_none() {
                 return Ok(None);
             }
-            match membership.get_node(&node) {
+            let may_be_new = state.node_record(node).is_none_or(|record| !record.retired);
+            match membership.get_node(&node).or(told.as_ref().filter(|_| may_be_new)) {
                 Some(member) if member.name == certificate => Ok(Some(member.incarnation.clone())),
                 Some(member) => {
                     Err(Refusal::Certificate { node, member: member.name.clone(), certificate: certificate.to_owned() })

@@ -234,6 +234,18 @@ fn a_voter_that_knows_only_itself_stops_when_a_leader_calls() {
 }
 
 #[test]
+fn whom_a_member_names_may_call_under_its_own_name() {
+    let three = guard(&[(1, "node1"), (3, "node3")], &[]);
+    assert!(matches!(three.admit("node2", &headers(&[]), wire::APPEND), Err(Refusal::NotMember(2))));
+    let member = Member { name: "node2".to_owned(), ..Member::default() };
+    three.learn_members(3, BTreeMap::from([(2, member)]));
+    assert!(three.admit("node2", &headers(&[]), wire::APPEND).is_ok());
+    assert!(matches!(three.admit("node9", &headers(&[]), wire::APPEND), Err(Refusal::Certificate { .. })));
+    three.learn_members(3, BTreeMap::new());
+    assert!(three.admit("node2", &headers(&[]), wire::APPEND).is_err(), "its last word counts");
+}
+
+#[test]
 fn a_leader_that_lost_entries_of_its_own_term_is_not_followed() {
     let held = [entry(3, 2, 0, EntryPayload::Blank), entry(3, 2, 1, proposal(1))];
     let guard = guard(&[], &held);

@@ -1,6 +1,7 @@
 //! openraft's outgoing calls.
 
 use crate::entry_gate::floors::Floors;
+use crate::log_store;
 use crate::peer::link::{CallError, Links};
 use crate::peer::wire;
 use crate::typ::{
@@ -8,6 +9,7 @@ use crate::typ::{
     VoteResponse,
 };
 use crate::types::Member;
+use consigner_storage::LogPosition;
 use consigner_storage::log::Wal;
 use http::StatusCode;
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
@@ -55,10 +57,18 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 }
 
 impl PeerNetwork {
-    /// The peer's disk holds this node's log up to `matched`.
-    fn acknowledged(&self, vote: &Vote, matched: Option<LogId>) {
+    /// The peer's disk holds this node's log up to `matched`, of which `committed` was agreed when it was sent.
+    fn acknowledged(&self, vote: &Vote, matched: Option<LogId>, committed: Option<LogPosition>) {
         let matched = matched.as_ref().map(typ::position);
-        self.floors.acknowledged(self.target, vote.leader_id().term, matched, self.wal.committed());
+        self.floors.acknowledged(self.target, vote.leader_id().term, matched, committed);
+    }
+
+    /// How far the cluster agreed, as long as this node leads under `vote`: what it hears of a later leader says nothing
+    /// about entries of its own.
+    fn agreed_under(&self, vote: &Vote) -> Option<LogPosition> {
+        let committed = self.wal.committed();
+        let stored = log_store::read_vote(&self.wal).ok().flatten()?;
+        committed.filter(|_| stored.leader_id() == vote.leader_id())
     }
 
     async fn call<Q, A, E>(&self, path: &str, question: &Q, deadline: Duration) -> Result<A, RpcError<E>>
@@ -101,13 +111,14 @@ impl RaftNetwork<TypeConfig> for PeerNetwork {
     async fn append_entries(&mut self, request: AppendRequest, option: RPCOption) -> Result<AppendResponse, RpcError> {
         let kind = if request.entries.is_empty() { "heartbeat" } else { "entries" };
         metrics::counter!("consigner_raft_append_rpcs_total", "kind" => kind).increment(1);
+        let committed = self.agreed_under(&request.vote);
         let append = wire::Append { leader_last: self.wal.last(), request };
         let answer = self.call(wire::APPEND, &append, option.hard_ttl()).await?;
         let request = &append.request;
         let sent = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
         match &answer {
-            AppendResponse::Success => self.acknowledged(&request.vote, sent),
-            AppendResponse::PartialSuccess(matched) => self.acknowledged(&request.vote, *matched),
+            AppendResponse::Success => self.acknowledged(&request.vote, sent, committed),
+            AppendResponse::PartialSuccess(matched) => self.acknowledged(&request.vote, *matched, committed),
             AppendResponse::Conflict | AppendResponse::HigherVote(_) => {}
         }
         Ok(answer)

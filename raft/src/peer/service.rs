@@ -104,6 +104,9 @@ impl PeerService {
     /// Tells of a refusal, and stops this node if it is the one that must not go on.
     fn refused(&self, caller: &str, refusal: Refusal) -> Refused {
         let status = refusal.status();
+        if let Refusal::NotMember(_) = &refusal {
+            self.cluster.inner.entry.note_stranger();
+        }
         if let Refusal::Boot(refusal) = &refusal {
             metrics::counter!("consigner_peer_boot_refusals_total", "reason" => refusal.name()).increment(1);
         }
@@ -129,10 +132,6 @@ impl PeerService {
     }
 
     async fn append(&self, from: Admitted, body: &Bytes) -> Result<Bytes, Refused> {
-        // A log that could not be written would stop this node for good; one that waits catches up.
-        if self.cluster.inner.disk.is_starved() {
-            return Err(Refused(StatusCode::INSUFFICIENT_STORAGE, "the disk of this node is full".to_owned()));
-        }
         let append: wire::Append = codec::decode(body).map_err(|unread| {
             // From a member whose binary is newer: what it sends cannot be applied here, now or later.
             if unread.is_newer() {
@@ -140,6 +139,11 @@ impl PeerService {
             }
             Refused(StatusCode::BAD_REQUEST, "the append cannot be read by this binary".to_owned())
         })?;
+        // A log that could not be written would stop this node for good; one that waits catches up. The leader lives.
+        if self.cluster.inner.disk.is_starved() {
+            self.cluster.elections().heard(&append.request.vote, self.cluster.elections().now(), false);
+            return Err(Refused(StatusCode::INSUFFICIENT_STORAGE, "the disk of this node is full".to_owned()));
+        }
         match self.cluster.guard().check_append(from, &append) {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => {

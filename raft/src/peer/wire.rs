@@ -6,10 +6,11 @@
 //! | 2 | 0.1 |
 
 use crate::typ::AppendRequest;
-use crate::types::Logged;
+use crate::types::{Logged, Member};
 use consigner_rules::{Command, Outcome, SignIntent, Verdict};
 use consigner_storage::LogPosition;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Version of this protocol; a peer of another version is refused with both versions named.
 pub const PROTOCOL: &str = "2";
@@ -118,6 +119,8 @@ pub enum Greeting {
 pub struct Welcome {
     /// The newest starts that this node has let in, by node id: incarnation and tag.
     pub boots: Vec<(u64, String, String)>,
+    /// The members as this node knows them.
+    pub members: BTreeMap<u64, Member>,
 }
 
 /// Intents that arrived at a follower meanwhile.

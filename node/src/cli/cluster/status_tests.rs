@@ -25,6 +25,7 @@ fn status(id: u64, applied: u64, description: Description) -> MemberStatus {
         boot_counter: 5,
         learners: vec![2],
         outbox_rows: 12,
+        agrees_to_nothing: None,
         description,
     };
     MemberStatus { id, status: Some(status), error: None }

@@ -167,6 +167,7 @@ mod tests {
             boot_counter: 1,
             learners: vec![],
             outbox_rows: 0,
+            agrees_to_nothing: None,
             description: consigner_raft::Description::default(),
             rules_max: 1,
         };
