@@ -41,14 +41,10 @@ pub(crate) async fn get(
     let asked = Asked::read(query.as_deref().unwrap_or_default()).map_err(ApiError::BadRequest)?;
     let _turn = history_turn(&shared)?;
     let cluster = &shared.app.cluster;
-    let upto = match asked.upto {
-        Some(upto) => upto,
-        // What was acknowledged before the export was asked for must be in it (invariant S2).
-        None => {
-            cluster.barrier(BARRIER_DEADLINE).await?;
-            cluster.applied_index()
-        }
-    };
+    // What was acknowledged before the export was asked for must be in it (invariant S2); and whoever lost the right
+    // meanwhile is known to have lost it.
+    cluster.barrier(BARRIER_DEADLINE).await?;
+    let upto = asked.upto.unwrap_or_else(|| cluster.applied_index());
     let root = cluster.read(|state| state.identity().map(|identity| identity.genesis_validators_root));
     let root = root.ok_or_else(|| ApiError::Conflict("the cluster is not initialised yet".to_owned()))?;
     let (reader, after) = (cluster.clone(), asked.after);

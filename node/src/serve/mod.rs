@@ -54,8 +54,12 @@ use tokio_util::sync::CancellationToken;
 
 pub use stop::until_stopped;
 
-/// Everything after the requests in flight: hand-over, Raft, storage. With the door's 5 s it stays below 10 s.
-const CLUSTER_STOP: Duration = Duration::from_secs(4);
+/// Everything after the requests in flight: a last hand-over, Raft, storage.
+const CLUSTER_STOP: Duration = Duration::from_millis(2_500);
+
+/// Since the signal: stepping aside, the balancers' delay, and whatever is left of it for requests in flight. With
+/// [`LAST_ANCHOR`] and [`CLUSTER_STOP`] the stop ends before it would be cut.
+const DOORS_CLOSED_BY: Duration = Duration::from_secs(6);
 
 /// How long a leader that stops looks for a successor while it still serves; the usual time is some 20 ms.
 const STEP_ASIDE: Duration = Duration::from_secs(1);
@@ -215,7 +219,10 @@ impl Node {
         // Still serving: whoever asks `/ready` sends clients elsewhere from now on.
         tokio::time::sleep(self.drain_delay).await;
         // Together: each may wait for its requests in flight.
-        futures::future::join_all(self.asked.into_iter().map(Serving::stop)).await;
+        let doors = futures::future::join_all(self.asked.into_iter().map(Serving::stop));
+        if tokio::time::timeout(DOORS_CLOSED_BY.saturating_sub(begun.elapsed()), doors).await.is_err() {
+            tracing::warn!("requests in flight took too long and are cut");
+        }
         self.keyring.stop();
         if let Some(audit) = &self.audit {
             let _best_effort = audit.clone().anchor_now(&self.cluster, LAST_ANCHOR).await;

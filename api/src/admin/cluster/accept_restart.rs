@@ -7,10 +7,11 @@
 use super::BODY;
 use crate::admin::policy::understood;
 use crate::admission::{Admin, read_body};
-use crate::app::Shared;
-use crate::audit;
+use crate::app::{App, Shared};
+use crate::audit::{self, Actor};
 use crate::error::{ApiError, with_causes};
 use crate::json::Json;
+use crate::offload::to_its_end;
 use axum::extract::{Request, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -34,18 +35,22 @@ pub(crate) async fn post(
     }
     // Without a barrier: the node that is asked may be out of contact, that is what this is for.
     admin.is_still(&shared)?;
+    to_its_end(async move { accept(&shared.app, &admin.actor, id).await }).await
+}
+
+async fn accept(app: &App, actor: &Actor, id: u64) -> Result<Json<Value>, ApiError> {
     let named = format!("node {id}");
-    let event = |outcome, reason| audit::Event::new(&admin.actor, audit::Operation::RestartAccept, outcome, reason);
-    shared.app.audit.begin(&event(audit::Outcome::Begun, &named)).await?;
-    match shared.app.cluster.accept_restart() {
+    let event = |outcome, reason| audit::Event::new(actor, audit::Operation::RestartAccept, outcome, reason);
+    app.audit.begin(&event(audit::Outcome::Begun, &named)).await?;
+    match app.cluster.accept_restart() {
         Ok(missing) => {
             let reason = format!("{named} takes part without the word of {missing:?}");
-            shared.app.audit.conclude(&event(audit::Outcome::Done, &reason)).await?;
+            app.audit.conclude(&event(audit::Outcome::Done, &reason)).await?;
             Ok(Json(json!({"id": id, "accepted": true, "missing": missing})))
         }
         Err(why) => {
             let reason = format!("{named}: {}", with_causes(&why));
-            shared.app.audit.conclude(&event(audit::Outcome::Failed, &reason)).await?;
+            app.audit.conclude(&event(audit::Outcome::Failed, &reason)).await?;
             Err(ApiError::Conflict(with_causes(&why)))
         }
     }

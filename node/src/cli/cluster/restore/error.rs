@@ -28,6 +28,14 @@ pub(super) enum RestoreError {
         /// What is wrong with it.
         source: SourceError,
     },
+    /// Floors are reckoned from this machine's clock.
+    #[error("{name} was made {seconds} s from now by this machine's clock, which is behind: set it right first")]
+    Clock {
+        /// The backup.
+        name: String,
+        /// How far it lies ahead.
+        seconds: u64,
+    },
     /// An interchange file cannot be read.
     #[error("{name} cannot be read")]
     Read {

@@ -3,6 +3,7 @@
 use super::super::backup;
 use super::RestoreArgs;
 use super::error::RestoreError;
+use super::now_ms;
 use consigner_raft::restore::{Combined, Source, combine};
 use consigner_rules::HistoryImport;
 use consigner_rules::command::ClusterIdentity;
@@ -23,6 +24,9 @@ pub(super) fn read(args: &RestoreArgs, new: &ClusterIdentity) -> Result<Combined
     Ok(combine(sources, interchanges)?)
 }
 
+/// Two machines' clocks may differ by this much, an Ethereum slot: far less than the margin of a floor.
+const CLOCKS_APART_MS: u64 = 12_000;
+
 fn backups(args: &RestoreArgs) -> Result<Vec<Source>, RestoreError> {
     let mut sources = Vec::new();
     for (number, file) in args.backups.iter().enumerate() {
@@ -30,8 +34,13 @@ fn backups(args: &RestoreArgs) -> Result<Vec<Source>, RestoreError> {
         let Some(passphrase_file) = passphrase_file else { break };
         let content = backup::open(file, &backup::read_passphrase(passphrase_file)?)?;
         let name = file.display().to_string();
-        let source = Source::from_backup(&name, &content);
-        sources.push(source.map_err(|source| RestoreError::Source { name, source })?.0);
+        let read = Source::from_backup(&name, &content);
+        let (source, summary) = read.map_err(|source| RestoreError::Source { name: name.clone(), source })?;
+        let ahead_ms = summary.taken_at_ms.saturating_sub(now_ms());
+        if ahead_ms > CLOCKS_APART_MS {
+            return Err(RestoreError::Clock { name, seconds: ahead_ms / 1000 });
+        }
+        sources.push(source);
     }
     Ok(sources)
 }
