@@ -37,12 +37,10 @@ pub(super) struct AddArgs {
     no_promote: bool,
 }
 
-const ADD_EXAMPLES: &str =
-    "Before: start the new node with an empty data directory, a member certificate, the cluster's \
-cluster.id,
-and a token of its own in cluster.join-token-file:
+const ADD_EXAMPLES: &str = "Examples:
   consigner cluster join-token --dir ./consigner-dev --id 4 --to node4/join-token
-Then:
+Start the new node with an empty data directory, a member certificate, the cluster's cluster.id, and that file as its
+cluster.join-token-file. Then:
   consigner cluster add --dir ./consigner-dev --id 4 --peer-addr 127.0.0.1:9031 --api-url https://127.0.0.1:9030
   consigner cluster add --endpoint https://node1:9000 --ca ca.pem --cert admin.pem --key admin-key.pem \\
     --id 4 --peer-addr node4:9001 --no-promote

@@ -30,12 +30,16 @@ pub(super) struct WatermarkArgs {
 #[derive(Debug, Subcommand)]
 enum WatermarkCommand {
     /// Show the watermarks of all validators, or of some
+    #[command(after_help = EXAMPLES)]
     Show(ShowArgs),
     /// Raise low watermarks; what lies above already stays
+    #[command(after_help = EXAMPLES)]
     Raise(RaiseArgs),
     /// Set the high watermark; it must lie above everything that was signed
+    #[command(after_help = EXAMPLES)]
     SetHigh(SetHighArgs),
     /// Remove the high watermark
+    #[command(after_help = EXAMPLES)]
     ClearHigh(ClearHighArgs),
 }
 
