@@ -206,7 +206,8 @@ async fn a_dead_node_is_replaced_and_leadership_is_moved() {
     let made = lab.cluster(follower).replace_member(dead, new).await.unwrap();
     assert!(made.voters.contains(&4) && !made.voters.contains(&dead), "{made:?}");
     assert_eq!(made.voters.len(), 3, "never an even number: {made:?}");
-    assert!(lab.cluster(4).read(|state| state.node_record(dead).unwrap().retired));
+    let retired = || lab.cluster(4).read(|state| state.node_record(dead).is_some_and(|record| record.retired));
+    until("the id is used up on every node", retired).await;
 
     let learner = lab.newcomer(5, false).await;
     let made = lab.cluster(4).add_member(learner).await.unwrap();
