@@ -187,11 +187,9 @@ impl Cluster {
             }
             Err(CallError::Expelled { .. }) => Heard::Expelled,
             // Only these speak of this start. Whoever does not know this node, or cannot answer, has no opinion of it.
-            Err(CallError::Refused { reason, status, .. })
-                if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY) =>
-            {
-                Heard::HeldBack(reason)
-            }
+            Err(CallError::Refused {
+                reason, status: StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_EARLY, ..
+            }) => Heard::HeldBack(reason),
             Err(
                 error @ (CallError::Refused { .. }
                 | CallError::Decode { .. }
