@@ -8,6 +8,7 @@ use crate::cluster::Cluster;
 use crate::peer::wire;
 use crate::typ::Metrics;
 use crate::types::{Election, Leadership, Member};
+use openraft::ServerState;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -142,7 +143,13 @@ impl Cluster {
             successors.iter().any(|(id, _)| !refused.contains(id) && self.inner.links.is_connected(*id))
         };
         while may_yet(&refused) {
-            let (id, member) = self.level_successor(&successors, &mut tried).await;
+            let Some((id, member)) = self.level_successor(&successors, &mut tried).await else {
+                // Deposed, perhaps by a successor that was given up too early: whoever leads has taken over.
+                match self.successor().await {
+                    Some(leader) => return Some(leader),
+                    None => continue,
+                }
+            };
             self.raft().runtime_config().heartbeat(false);
             if !self.is_quorum_with(id) {
                 // A third voter must agree, and none does while it heard a leader within its lease.
@@ -168,19 +175,23 @@ impl Cluster {
         None
     }
 
-    /// The first voter that holds all of this leader's log; those that failed before come last.
-    async fn level_successor(&self, successors: &[Successor], tried: &mut BTreeSet<u64>) -> Successor {
+    /// The first voter that holds all of this leader's log; those that failed before come last. `None` when this node does
+    /// not lead any more: it knows nobody's log then.
+    async fn level_successor(&self, successors: &[Successor], tried: &mut BTreeSet<u64>) -> Option<Successor> {
         let mut metrics = self.raft().metrics();
         loop {
             let level: Vec<&Successor> = {
                 let now = metrics.borrow_and_update();
+                if now.state != ServerState::Leader {
+                    return None;
+                }
                 successors.iter().filter(|(id, _)| is_level(&now, *id)).collect()
             };
             if !level.is_empty() && level.iter().all(|(id, _)| tried.contains(id)) {
                 tried.clear();
             }
             if let Some(next) = level.into_iter().find(|(id, _)| !tried.contains(id)) {
-                return next.clone();
+                return Some(next.clone());
             }
             if metrics.changed().await.is_err() {
                 // openraft has ended; the deadline of the caller ends this wait.

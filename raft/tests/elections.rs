@@ -8,6 +8,23 @@ use consigner_raft::{AuthorizeError, Election, HandOverError, Leadership, Timing
 use consigner_rules::Root;
 use support::{DEADLINE, Lab, attestation, sign, try_sign, until};
 
+/// Moves leadership to `to`. On a busy machine a successor may be late, and the third node be elected meanwhile: then it
+/// is asked, too.
+async fn moved(lab: &Lab, to: u64) -> bool {
+    for _ in 0..5 {
+        let from = lab.leader().await;
+        if from == to {
+            return true;
+        }
+        match lab.cluster(from).hand_over(Some(to), DEADLINE).await {
+            Ok(leader) if leader == to => return true,
+            Ok(_) | Err(HandOverError::NotLeader) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    false
+}
+
 async fn moves_without_a_failed_request(lab: &Lab) {
     let from = lab.leader().await;
     let to = lab.follower().await;
@@ -22,13 +39,13 @@ async fn moves_without_a_failed_request(lab: &Lab) {
         }
         failed
     });
-    assert_eq!(lab.cluster(from).hand_over(Some(to), DEADLINE).await, Ok(to));
+    assert!(moved(lab, to).await, "node {to} leads after a try or two");
     assert_eq!(signing.await.unwrap(), Vec::<AuthorizeError>::new(), "no request fails while the leadership moves");
     until("the successor to serve", || lab.cluster(to).leadership() == Leadership::This).await;
     assert!(lab.cluster(to).status().term > term);
     // Who handed over takes part as before, and may lead again.
     assert_eq!(sign(lab.cluster(from), &attestation(1, 151, 1)).await, Ok(Root([1; 32])));
-    assert_eq!(lab.cluster(to).hand_over(Some(from), DEADLINE).await, Ok(from));
+    assert!(moved(lab, from).await, "node {from} leads after a try or two");
     assert_eq!(sign(lab.cluster(to), &attestation(1, 152, 1)).await, Ok(Root([1; 32])));
 }
 
