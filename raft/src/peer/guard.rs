@@ -291,27 +291,32 @@ impl Guard {
     /// bring it, and `None` is answered.
     fn check_member(&self, node: u64, certificate: &str, path: &str) -> Result<Option<String>, Refusal> {
         let here = self.me.node_id;
-        let told = self.told_of(node);
+        let called = |member: &Member| {
+            if member.name == certificate {
+                return Ok(Some(member.incarnation.clone()));
+            }
+            Err(Refusal::Certificate { node, member: member.name.clone(), certificate: certificate.to_owned() })
+        };
         self.shared.read_standing(|state, standing| {
             let membership = standing.membership.membership();
             if membership.nodes().next().is_none() {
                 return Ok(None);
             }
-            let may_be_new = state.node_record(node).is_none_or(|record| !record.retired);
-            match membership.get_node(&node).or(told.as_ref().filter(|_| may_be_new)) {
-                Some(member) if member.name == certificate => Ok(Some(member.incarnation.clone())),
-                Some(member) => {
-                    Err(Refusal::Certificate { node, member: member.name.clone(), certificate: certificate.to_owned() })
-                }
-                // Only a leader sends these. A member that was removed may not know it yet, but leads nobody.
-                None if matches!(path, wire::APPEND | wire::SNAPSHOT)
-                    && membership.voter_ids().eq([here])
-                    && state.node_record(node).is_none() =>
-                {
-                    Err(Refusal::Outgrown { leader: node, here })
-                }
-                None => Err(Refusal::NotMember(node)),
+            if let Some(member) = membership.get_node(&node) {
+                return called(member);
             }
+            let record = state.node_record(node);
+            if record.is_none_or(|record| !record.retired)
+                && let Some(member) = self.told_of(node)
+            {
+                return called(&member);
+            }
+            // Only a leader sends these. A member that was removed may not know it yet, but leads nobody.
+            let leads = matches!(path, wire::APPEND | wire::SNAPSHOT);
+            if leads && membership.voter_ids().eq([here]) && record.is_none() {
+                return Err(Refusal::Outgrown { leader: node, here });
+            }
+            Err(Refusal::NotMember(node))
         })
     }
 
