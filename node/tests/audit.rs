@@ -169,7 +169,11 @@ fn wiped_and_started(dir: &Path, port: &str) {
         let lines = shown(&["--data-dir", data.to_str().unwrap(), "--all"]);
         lines.into_iter().find(|line| line["why"] == "break")
     });
-    assert!(says["reason"].as_str().unwrap().contains("the cluster remembers this line, and it is not here"), "{says}");
+    // Whether another line has its number by now depends on how soon the node heard of its anchor.
+    let reason = says["reason"].as_str().unwrap();
+    let named =
+        ["the cluster remembers this line, and it is not here", "the cluster remembers another line of this number"];
+    assert!(named.iter().any(|name| reason.contains(name)), "{says}");
     let (code, answer) = verified(&["--dir", dir.to_str().unwrap()]);
     let oks: Vec<&Value> = answer["logs"].as_array().unwrap().iter().map(|log| &log["ok"]).collect();
     assert_eq!((code, oks), (1, vec![&json!(true), &json!(true), &json!(false)]), "{answer}");
