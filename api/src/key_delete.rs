@@ -162,6 +162,7 @@ fn judged(outcome: &Outcome, was_held: bool) -> Line {
         | Outcome::NodeRetired
         | Outcome::PositionsNoted
         | Outcome::Resumed { .. }
+        | Outcome::ArchiveAdvanced
         | Outcome::Initialised
         | Outcome::Judged(_)
         | Outcome::DataKeyHeld

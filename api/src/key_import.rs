@@ -304,6 +304,7 @@ fn judged(outcome: Option<&Outcome>, was_held: bool) -> ImportStatus {
             | Outcome::NodeRetired
             | Outcome::PositionsNoted
             | Outcome::Resumed { .. }
+            | Outcome::ArchiveAdvanced
             | Outcome::Initialised
             | Outcome::Judged(_)
             | Outcome::DataKeyHeld
@@ -349,7 +350,8 @@ pub(crate) fn rejection(outcome: &Outcome) -> Option<String> {
         | Outcome::NodeAdmitted
         | Outcome::NodeRetired
         | Outcome::PositionsNoted
-        | Outcome::Resumed { .. } => None,
+        | Outcome::Resumed { .. }
+        | Outcome::ArchiveAdvanced => None,
     }
 }
 

@@ -265,12 +265,12 @@ impl Cluster {
     /// The admission and the version that it holds for are read under one lock: between the two no policy can come.
     fn intent(&self, asked: &Asked<'_>) -> Result<SignIntent, AuthorizeError> {
         let Asked { request, duty, peer, admit } = *asked;
-        let mut request_id = [0_u8; 16];
-        getrandom::fill(&mut request_id).map_err(|_| unavailable("the system has no randomness"))?;
+        let mut random = [0_u8; 8];
+        getrandom::fill(&mut random).map_err(|_| unavailable("the system has no randomness"))?;
         let policy_version =
             self.read(|state| admit(state).map(|()| state.cluster().policy_version)).map_err(denied)?;
         Ok(SignIntent {
-            request_id: RequestId(request_id),
+            request_id: RequestId::new(self.node_id(), random),
             public_key: request.public_key,
             duty,
             signing_root: request.signing_root,
@@ -308,6 +308,7 @@ impl Cluster {
             | Outcome::NodeRetired
             | Outcome::PositionsNoted
             | Outcome::Resumed { .. }
+            | Outcome::ArchiveAdvanced
             | Outcome::Rejected(_) => Err(Failure::Unknown),
         }
     }

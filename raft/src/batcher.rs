@@ -137,7 +137,8 @@ fn encoded_bytes(command: &Command) -> usize {
         | Command::AdmitNode { .. }
         | Command::RetireNode { .. }
         | Command::NotePositions(_)
-        | Command::Resume(_) => codec::encode(command).len(),
+        | Command::Resume(_)
+        | Command::AdvanceArchive { .. } => codec::encode(command).len(),
     }
 }
 
@@ -286,7 +287,8 @@ impl Lanes {
             | Command::AdmitNode { .. }
             | Command::RetireNode { .. }
             | Command::NotePositions(_)
-            | Command::Resume(_) => &mut self.others,
+            | Command::Resume(_)
+            | Command::AdvanceArchive { .. } => &mut self.others,
         };
         lane.push_back(job);
     }

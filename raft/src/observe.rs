@@ -2,21 +2,27 @@
 
 use crate::types::{NodeStatus, Role};
 use consigner_rules::Change;
+use consigner_rules::command::RefusedRecord;
 use consigner_rules::slashing::AgreedDuty;
 use consigner_storage::log::{FSYNC_BUCKETS_US, WalStats};
 
 /// Counts what a batch changed.
 pub fn changes(changes: &[Change]) {
     for change in changes {
+        if let Some(record) = change.signed() {
+            metrics::counter!("consigner_recorded_total", "duty" => duty_name(&record.duty)).increment(1);
+        }
+        if let Some(record) = change.refused() {
+            metrics::counter!("consigner_refused_total", "duty" => duty_name(&record.duty)).increment(1);
+            let RefusedRecord { public_key, duty, signing_root, peer, violation, node } = record;
+            tracing::debug!(%public_key, ?duty, %signing_root, peer, %violation, node, "refused");
+        }
         match change {
-            Change::Signed { duty, .. } => {
-                metrics::counter!("consigner_recorded_total", "duty" => duty_name(duty)).increment(1);
-            }
-            Change::Refused { public_key, duty, signing_root, peer, violation } => {
-                metrics::counter!("consigner_refused_total", "duty" => duty_name(duty)).increment(1);
-                tracing::debug!(%public_key, ?duty, %signing_root, peer, %violation, "refused");
-            }
-            Change::ClusterInitialised(_)
+            Change::Signed { .. }
+            | Change::SignedVia { .. }
+            | Change::Refused { .. }
+            | Change::RefusedVia { .. }
+            | Change::ClusterInitialised(_)
             | Change::DataKeyAdded(_)
             | Change::KeyAdded(_)
             | Change::HistoryMerged(_)

@@ -4,6 +4,7 @@
 //! Deliberately absent: I/O, clocks, randomness, logging, async, unordered maps. Two nodes that apply the same
 //! commands in the same order hold the same bytes, and every test of this crate is a table of values.
 
+pub mod archive;
 pub mod codec;
 pub mod command;
 pub mod interchange;
@@ -15,6 +16,7 @@ pub mod primitives;
 pub mod slashing;
 pub mod state;
 
+pub use archive::{ArchiveMark, ArchiveRow, archive_rows};
 pub use command::{Change, Command, CommandBatch, HistoryImport, Outcome, SealedKey, SignIntent, Verdict};
 pub use message::{Moment, ParseError, Particulars, SignRequest, SigningType};
 pub use network::Network;

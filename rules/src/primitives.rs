@@ -142,10 +142,28 @@ byte_string!(
     16
 );
 byte_string!(
-    /// The random identity of one request to sign, so that a verdict can only answer the request that asked.
+    /// The identity of one request to sign, so that a verdict can only answer the request that asked.
     RequestId,
     16
 );
+
+impl RequestId {
+    /// Eight random bytes, then the node that the client asked, big-endian: so the record can say which one it was.
+    #[must_use]
+    pub fn new(node: u64, random: [u8; 8]) -> Self {
+        let mut bytes = [0; Self::LENGTH];
+        bytes[..8].copy_from_slice(&random);
+        bytes[8..].copy_from_slice(&node.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// The node that the client asked. Means nothing in ids that were made before rules version 3, which are all random.
+    #[must_use]
+    pub const fn node(&self) -> u64 {
+        let [.., a, b, c, d, e, f, g, h] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+}
 
 #[cfg(test)]
 mod tests {

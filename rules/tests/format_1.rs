@@ -15,7 +15,7 @@ use consigner_rules::policy::{Policy, TokenRecord};
 use consigner_rules::primitives::{ClusterId, RequestId};
 use consigner_rules::slashing::Violation;
 use consigner_rules::state::{Rebirth, State};
-use consigner_rules::{AgreedDuty, Change, Command, CommandBatch, SealedKey, SignIntent, codec};
+use consigner_rules::{AgreedDuty, ArchiveMark, Change, Command, CommandBatch, SealedKey, SignIntent, codec};
 use serde::{Serialize, de::DeserializeOwned};
 use slashing_common::{batch, key, root};
 use std::collections::BTreeMap;
@@ -189,9 +189,20 @@ fn commands_of_version_2() -> Vec<(Command, String)> {
     ]
 }
 
+fn mark() -> (ArchiveMark, String) {
+    (ArchiveMark { index: 300, rows: 7, chain: root(6) }, fields(&["cd012c", "07", &bytes(6, 32)]))
+}
+
+/// Those of version 3.
+fn commands_of_version_3() -> Vec<(Command, String)> {
+    let advance = Command::AdvanceArchive { after: 9, mark: mark().0 };
+    vec![(advance, variant("AdvanceArchive", &fields(&["09", &mark().1])))]
+}
+
 #[test]
 fn every_command_is_pinned() {
-    let commands: Vec<_> = commands_of_version_1().into_iter().chain(commands_of_version_2()).collect();
+    let newer = commands_of_version_2().into_iter().chain(commands_of_version_3());
+    let commands: Vec<_> = commands_of_version_1().into_iter().chain(newer).collect();
     for (command, expected) in &commands {
         assert_bytes(command, expected);
     }
@@ -245,6 +256,53 @@ fn every_change_is_pinned() {
     for (change, expected) in changes {
         assert_bytes(&change, &expected);
     }
+}
+
+/// Those that came with rules version 2 and 3.
+#[test]
+fn every_newer_change_is_pinned() {
+    let (public_key, signing_root, peer, node) = (key(1), root(6), "vc".to_owned(), 300);
+    let (duty, of_duty) = duties()[0].clone();
+    let violation = Violation::DoubleBlock { slot: 300 };
+    let of_violation = variant("DoubleBlock", &fields(&["cd012c"]));
+    let (name, incarnation) = ("n".to_owned(), [5; 16]);
+    let common = [bytes(1, 48), of_duty, bytes(6, 32), text("vc")].concat();
+    let changes = [
+        (Change::RulesRaised(3), variant("RulesRaised", "03")),
+        (Change::JoinTokenAdded { id: [1; 8], node }, variant("JoinTokenAdded", &fields(&[&bytes(1, 8), "cd012c"]))),
+        (
+            Change::JoinTokenRevoked { id: [1; 8], node },
+            variant("JoinTokenRevoked", &fields(&[&bytes(1, 8), "cd012c"])),
+        ),
+        (
+            Change::NodeAdmitted { node, name, incarnation },
+            variant("NodeAdmitted", &fields(&["cd012c", &text("n"), &bytes(5, 16)])),
+        ),
+        (Change::NodeRetired { node }, variant("NodeRetired", &fields(&["cd012c"]))),
+        (
+            Change::Resumed(Floor { slot: 300, source: 9, target: 10 }),
+            variant("Resumed", &fields(&["cd012c", "09", "0a"])),
+        ),
+        (
+            Change::SignedVia { public_key, duty, signing_root, peer: peer.clone(), node },
+            variant("SignedVia", &format!("95{common}cd012c")),
+        ),
+        (
+            Change::RefusedVia { public_key, duty, signing_root, peer, violation, node },
+            variant("RefusedVia", &format!("96{common}{of_violation}cd012c")),
+        ),
+    ];
+    for (change, expected) in changes {
+        assert_bytes(&change, &expected);
+    }
+}
+
+/// Who asked for a signature stands at the end of the request's id.
+#[test]
+fn the_node_in_a_request_id_is_pinned() {
+    let id = RequestId::new(300, [9; 8]);
+    assert_eq!(hex::encode(id.0), format!("{}000000000000012c", "09".repeat(8)));
+    assert_eq!((id.node(), RequestId([9; 16]).node()), (300, 0x0909_0909_0909_0909));
 }
 
 fn records(state: &State) -> BTreeMap<String, String> {
@@ -331,4 +389,17 @@ fn every_record_of_version_2_is_pinned() {
     .map(|(name, value)| (name, format!("01{value}")))
     .collect();
     assert_eq!(found, expected);
+}
+
+/// Of the record that came with version 3, and of the digest with it.
+#[test]
+fn the_record_of_version_3_is_pinned() {
+    let mut state = State::default();
+    state.apply(&batch(vec![Command::Initialise(identity().0), Command::RaiseRules { version: 3 }]));
+    let before = records(&state);
+    assert_eq!(before.keys().collect::<Vec<_>>(), [&name('c', "")]);
+    state.apply(&batch(vec![Command::AdvanceArchive { after: 0, mark: mark().0 }]));
+    let mut found = records(&state);
+    assert_eq!(found.remove(&name('m', "")), Some(format!("01{}", mark().1)));
+    assert_eq!(found, before);
 }

@@ -215,6 +215,7 @@ fn removed(id: [u8; 16], was_held_before: bool, outcome: &Outcome) -> Removed {
         | Outcome::NodeRetired
         | Outcome::PositionsNoted
         | Outcome::Resumed { .. }
+        | Outcome::ArchiveAdvanced
         | Outcome::Initialised
         | Outcome::Judged(_)
         | Outcome::DataKeyHeld

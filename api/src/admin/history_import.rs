@@ -164,6 +164,7 @@ fn raised(outcome: &Outcome) -> Merged {
         | Outcome::NodeRetired
         | Outcome::PositionsNoted
         | Outcome::Resumed { .. }
+        | Outcome::ArchiveAdvanced
         | Outcome::Initialised
         | Outcome::Judged(_)
         | Outcome::DataKeyHeld

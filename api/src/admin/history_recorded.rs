@@ -17,8 +17,7 @@ use crate::offload::compute;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_raft::{Cluster, RecordedError};
-use consigner_rules::interchange::{Interchange, SignedAttestation, SignedBlock};
-use consigner_rules::slashing::AgreedDuty;
+use consigner_rules::interchange::{Interchange, add_change};
 use consigner_rules::{Change, PublicKey, Root};
 use http::header::CONTENT_TYPE;
 use std::collections::BTreeSet;
@@ -98,7 +97,7 @@ impl Page {
             rows_read += rows.len();
             for row in rows.iter().take_while(|row| row.index <= upto) {
                 let wanted = row.changes.iter().filter(|change| asked.wants(change));
-                records += wanted.map(|change| add(&mut file, change)).sum::<usize>();
+                records += wanted.map(|change| add_change(&mut file, change)).sum::<usize>();
             }
             after = rows.last().map_or(after, |row| row.index);
             if last_batch || after >= upto {
@@ -130,36 +129,9 @@ impl Page {
 impl Asked {
     fn wants(&self, change: &Change) -> bool {
         let Some(only) = &self.only else { return true };
-        let of_signed = matches!(change, Change::Signed { public_key, .. } if only.contains(public_key));
+        let of_signed = change.signed().is_some_and(|record| only.contains(&record.public_key));
         of_signed || matches!(change, Change::HistoryMerged(import) if only.contains(&import.public_key))
     }
-}
-
-/// Adds what a change says about signatures; answers how many records that are.
-fn add(file: &mut Interchange, change: &Change) -> usize {
-    if let Change::Signed { public_key, duty, signing_root, .. } = change {
-        let signing_root = Some(*signing_root);
-        match *duty {
-            AgreedDuty::Block { slot } => file.records_mut(*public_key).blocks.push(SignedBlock { slot, signing_root }),
-            AgreedDuty::Attestation { source_epoch, target_epoch } => {
-                let vote = SignedAttestation { source_epoch, target_epoch, signing_root };
-                file.records_mut(*public_key).attestations.push(vote);
-            }
-            // Not slashable, and the interchange has no place for it.
-            AgreedDuty::VoluntaryExit { .. } => return 0,
-        }
-        return 1;
-    }
-    let Change::HistoryMerged(import) = change else { return 0 };
-    let minimal = Interchange::minimal(*file.genesis_validators_root(), [import.clone()]);
-    let mut added = 0;
-    for (public_key, records) in minimal.validators() {
-        let known = file.records_mut(*public_key);
-        known.blocks.extend(&records.blocks);
-        known.attestations.extend(&records.attestations);
-        added += records.blocks.len() + records.attestations.len();
-    }
-    added
 }
 
 fn failed(error: RecordedError) -> ApiError {

@@ -2,8 +2,9 @@
 
 use super::*;
 use consigner_rules::command::{ClusterIdentity, CommandBatch, DataKey, ImportedAttestation, SealedKey, SignIntent};
+use consigner_rules::interchange::SignedBlock;
 use consigner_rules::primitives::{ClusterId, RequestId};
-use consigner_rules::{Command, HistoryImport, Outcome, Ruling, State};
+use consigner_rules::{AgreedDuty, Command, HistoryImport, Outcome, Ruling, State};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -70,7 +71,7 @@ impl Applied {
     fn recorded(&self, root: Root) -> Interchange {
         let mut file = Interchange::new(root);
         for change in &self.changes {
-            add(&mut file, change);
+            add_change(&mut file, change);
         }
         file
     }
@@ -158,10 +159,10 @@ fn exits_refusals_and_other_changes_are_no_records() {
     let exit = AgreedDuty::VoluntaryExit { epoch: 1, validator_index: 2 };
     let signed = |duty| Change::Signed { public_key: key, duty, signing_root: Root([4; 32]), peer: "client".into() };
     for change in [signed(exit), Change::KeyAdded(key), Change::PolicyRenewed(2)] {
-        assert_eq!(add(&mut file, &change), 0, "{change:?}");
+        assert_eq!(add_change(&mut file, &change), 0, "{change:?}");
     }
     assert!(file.validators().is_empty());
-    assert_eq!(add(&mut file, &signed(AgreedDuty::Block { slot: 5 })), 1);
+    assert_eq!(add_change(&mut file, &signed(AgreedDuty::Block { slot: 5 })), 1);
     assert_eq!(file.validators()[&key].blocks, [SignedBlock { slot: 5, signing_root: Some(Root([4; 32])) }]);
 }
 

@@ -188,6 +188,7 @@ impl Importer {
             | Outcome::NodeRetired
             | Outcome::PositionsNoted
             | Outcome::Resumed { .. }
+            | Outcome::ArchiveAdvanced
             | Outcome::Initialised
             | Outcome::Judged(_)
             | Outcome::DataKeyHeld

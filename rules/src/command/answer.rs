@@ -85,6 +85,8 @@ pub enum Outcome {
         /// Validators whose history rose to the floor.
         raised: u64,
     },
+    /// The archive's mark stands where it was asked to (still, if it already did).
+    ArchiveAdvanced,
 }
 
 /// What a deletion found; the statuses of the key manager API.
@@ -216,6 +218,12 @@ pub enum Rejection {
     /// The floor lies below something that was signed.
     #[error("the floor lies below what is known to be signed by {0}")]
     FloorBelowHistory(PublicKey),
+    /// The archive's mark is not where the proposer knew it, or would not move on.
+    #[error("the archive stands at log index {index}, which the new mark does not continue")]
+    ArchiveMoved {
+        /// Where it is, 0 before anything was archived.
+        index: u64,
+    },
 }
 
 /// Something that happened, for the archive, the audit, the keyrings and the metrics.
@@ -322,4 +330,32 @@ pub enum Change {
     },
     /// After a restore: all histories were raised to this floor, and the keys sign.
     Resumed(Floor),
+    /// [`Change::Signed`] since rules version 3.
+    SignedVia {
+        /// The validator.
+        public_key: PublicKey,
+        /// What was recorded.
+        duty: AgreedDuty,
+        /// What the signature covers.
+        signing_root: Root,
+        /// The client that asked.
+        peer: String,
+        /// The node that it asked ([`crate::primitives::RequestId::node`]).
+        node: u64,
+    },
+    /// [`Change::Refused`] since rules version 3.
+    RefusedVia {
+        /// The validator.
+        public_key: PublicKey,
+        /// What was asked.
+        duty: AgreedDuty,
+        /// What the signature would have covered.
+        signing_root: Root,
+        /// The client that asked.
+        peer: String,
+        /// Why.
+        violation: crate::slashing::Violation,
+        /// The node that it asked ([`crate::primitives::RequestId::node`]).
+        node: u64,
+    },
 }

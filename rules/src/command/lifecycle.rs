@@ -72,6 +72,7 @@ impl Command {
             | Self::RetireNode { .. }
             | Self::NotePositions(_)
             | Self::Resume(_) => 2,
+            Self::AdvanceArchive { .. } => 3,
         }
     }
 }

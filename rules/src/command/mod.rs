@@ -5,14 +5,17 @@
 
 mod answer;
 mod lifecycle;
+mod recorded;
 #[cfg(test)]
 mod tests;
 
+use crate::archive::ArchiveMark;
 use crate::policy::{Policy, TokenRecord};
 use crate::primitives::{ClusterId, Epoch, PublicKey, RequestId, Root, Slot};
 use crate::slashing::{AgreedDuty, Ruling};
 pub use answer::{Change, KeyDeletion, Outcome, Rejection};
 pub use lifecycle::{Floor, JoinToken, NodePosition};
+pub use recorded::{RefusedRecord, SignedRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -138,6 +141,13 @@ pub enum Command {
     NotePositions(BTreeMap<u64, NodePosition>),
     /// Ends the wait after a restore: raises all histories to a floor and lets the keys sign.
     Resume(Floor),
+    /// Notes that everything up to a mark lies in the archive, so that all nodes may purge it from their outboxes.
+    AdvanceArchive {
+        /// The log index of the mark that the proposer knew, 0 without one.
+        after: u64,
+        /// The mark from here on.
+        mark: ArchiveMark,
+    },
 }
 
 /// How far an audit log has come.

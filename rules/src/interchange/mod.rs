@@ -5,6 +5,7 @@
 //! Deliberately absent: I/O, and any use of a part of a file: a file with one error is refused as a whole, because
 //! history that is silently missing is permission to sign.
 
+mod complete;
 mod parse;
 mod raw;
 mod reduce;
@@ -16,6 +17,7 @@ mod tests;
 
 use crate::command::HistoryImport;
 use crate::primitives::{Epoch, HexError, PublicKey, Root, Slot};
+pub use complete::{Complete, add_change, add_history};
 pub use report::{ValidatorReport, Warning};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -12,6 +12,9 @@ use crate::primitives::PublicKey;
 use crate::slashing::{History, Ruling};
 use std::collections::BTreeMap;
 
+/// The rules since which a record says through which node the request came.
+const RULES_OF_NODES: u32 = 3;
+
 impl State {
     /// Applies one committed batch. Commands are judged in order, each against the state that the former left.
     pub fn apply(&mut self, batch: &CommandBatch) -> Applied {
@@ -78,6 +81,7 @@ impl Step<'_> {
             Command::RetireNode { node } => self.retire_node(*node),
             Command::NotePositions(positions) => self.note_positions(positions),
             Command::Resume(floor) => self.resume(floor),
+            Command::AdvanceArchive { after, mark } => self.advance_archive(*after, mark),
         }
     }
 
@@ -93,22 +97,7 @@ impl Step<'_> {
     /// Judges an intent and records it if it is safe: the check and the record are this one step.
     fn sign(&mut self, intent: &SignIntent) -> Verdict {
         let ruling = self.judge(intent);
-        match &ruling {
-            Ruling::Safe => self.changes.push(Change::Signed {
-                public_key: intent.public_key,
-                duty: intent.duty,
-                signing_root: intent.signing_root,
-                peer: intent.peer.clone(),
-            }),
-            Ruling::Refused(violation) => self.changes.push(Change::Refused {
-                public_key: intent.public_key,
-                duty: intent.duty,
-                signing_root: intent.signing_root,
-                peer: intent.peer.clone(),
-                violation: *violation,
-            }),
-            Ruling::Repeat | Ruling::Stale { .. } | Ruling::UnknownKey | Ruling::AwaitingFloor => {}
-        }
+        self.changes.extend(recorded(intent, &ruling, self.state.rules_version()));
         Verdict {
             request_id: intent.request_id,
             public_key: intent.public_key,
@@ -192,5 +181,22 @@ impl Step<'_> {
     pub(super) fn erase(&mut self, before: Record) {
         self.state.digest.remove(&before);
         self.records.insert(before.key, None);
+    }
+}
+
+/// What a ruling leaves in the outbox, in the form that the rules ask for. Nothing if it recorded nothing.
+fn recorded(intent: &SignIntent, ruling: &Ruling, rules: u32) -> Option<Change> {
+    let SignIntent { request_id, public_key, duty, signing_root, .. } = *intent;
+    let (node, peer) = (request_id.node(), intent.peer.clone());
+    match *ruling {
+        Ruling::Safe if rules < RULES_OF_NODES => Some(Change::Signed { public_key, duty, signing_root, peer }),
+        Ruling::Safe => Some(Change::SignedVia { public_key, duty, signing_root, peer, node }),
+        Ruling::Refused(violation) if rules < RULES_OF_NODES => {
+            Some(Change::Refused { public_key, duty, signing_root, peer, violation })
+        }
+        Ruling::Refused(violation) => {
+            Some(Change::RefusedVia { public_key, duty, signing_root, peer, violation, node })
+        }
+        Ruling::Repeat | Ruling::Stale { .. } | Ruling::UnknownKey | Ruling::AwaitingFloor => None,
     }
 }

@@ -7,10 +7,7 @@
 use super::apply::Step;
 use super::records;
 use super::{Cluster, State, Validator};
-use crate::command::{
-    Change, ClusterIdentity, DataKey, Floor, HistoryImport, ImportedAttestation, ImportedBlock, Outcome, Rejection,
-    SealedKey,
-};
+use crate::command::{Change, ClusterIdentity, DataKey, Floor, Outcome, Rejection, SealedKey};
 use crate::primitives::PublicKey;
 use crate::slashing::History;
 use serde::{Deserialize, Serialize};
@@ -56,7 +53,7 @@ impl State {
     /// The state of a new cluster that knows what the old one signed.
     ///
     /// Histories, deletions, high watermark and policy stay. Everything that let somebody in goes: bearer tokens, join
-    /// tokens, node records, positions, audit anchors. Admissions by the old policy version are stale. Keys that are not
+    /// tokens, node records, positions, audit anchors. So does the mark of the archive, which is another lineage now. Admissions by the old policy version are stale. Keys that are not
     /// named in `rebirth` are not held any more.
     #[must_use]
     pub fn reborn(self, rebirth: Rebirth) -> Self {
@@ -112,7 +109,7 @@ impl Step<'_> {
     pub(super) fn raise_to_floor(&mut self, public_key: &PublicKey) -> bool {
         let Some(floor) = self.state.floor() else { return false };
         let mut history = self.state.validator(public_key).map_or_else(History::default, |known| known.history);
-        let raised = history.merge(&as_import(public_key, &floor));
+        let raised = history.merge(&floor.as_import(*public_key));
         if raised {
             self.replace_history(public_key, history);
         }
@@ -124,17 +121,4 @@ impl Step<'_> {
 fn covers(floor: &Floor, history: &History) -> bool {
     history.block.is_none_or(|mark| mark.max_slot <= floor.slot)
         && history.attestation.is_none_or(|mark| mark.max_source <= floor.source && mark.max_target <= floor.target)
-}
-
-/// Without roots: nothing at the floor can be repeated.
-const fn as_import(public_key: &PublicKey, floor: &Floor) -> HistoryImport {
-    HistoryImport {
-        public_key: *public_key,
-        block: Some(ImportedBlock { slot: floor.slot, signing_root: None }),
-        attestation: Some(ImportedAttestation {
-            max_source_epoch: floor.source,
-            max_target_epoch: floor.target,
-            at_max_target: None,
-        }),
-    }
 }

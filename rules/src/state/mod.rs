@@ -8,6 +8,9 @@ mod access;
 #[cfg(test)]
 mod access_tests;
 mod apply;
+mod archive;
+#[cfg(test)]
+mod archive_tests;
 mod digest;
 mod floor;
 #[cfg(test)]
@@ -25,6 +28,7 @@ mod rules_tests;
 #[cfg(test)]
 mod tests;
 
+use crate::archive::ArchiveMark;
 use crate::command::{
     AuditAnchor, Change, ClusterIdentity, DataKey, HighWatermark, HistoryImport, ImportedAttestation, ImportedBlock,
     JoinToken, NodePosition, Outcome, SealedKey,
@@ -59,6 +63,7 @@ pub struct State {
     nodes: BTreeMap<u64, NodeRecord>,
     positions: BTreeMap<u64, NodePosition>,
     floor: Option<HeldFloor>,
+    archive_mark: Option<ArchiveMark>,
     digest: Digest,
 }
 

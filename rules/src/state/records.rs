@@ -9,6 +9,7 @@
 //! | `h` + public key | [`History`] |
 //! | `j` + join-token id | [`JoinToken`] |
 //! | `k` + public key | [`SealedKey`] |
+//! | `m` | [`ArchiveMark`], once something was archived |
 //! | `n` + node id | [`NodeRecord`] |
 //! | `p` | [`HeldPolicy`] |
 //! | `q` + node id | [`NodePosition`] |
@@ -16,12 +17,13 @@
 //! | `x` + public key | how often the key was deleted, if it was |
 //!
 //! Values are in the form of [`crate::codec`]; node ids in names are big-endian. `f`, `j`, `n` and `q` came with rules
-//! version 2. A new kind of record needs a new version of the rules, and a kind never changes its form.
+//! version 2, `m` with 3. A new kind of record needs a new version of the rules, and a kind never changes its form.
 
 use super::access::HeldPolicy;
 use super::digest::Digest;
 use super::floor::HeldFloor;
 use super::{Cluster, NodeRecord, RULES_VERSION, State};
+use crate::archive::ArchiveMark;
 use crate::codec::{self, DecodeError};
 use crate::command::{AuditAnchor, DataKey, JoinToken, NodePosition, SealedKey};
 use crate::policy::TokenRecord;
@@ -36,6 +38,7 @@ const FLOOR: u8 = b'f';
 const HISTORY: u8 = b'h';
 const JOIN_TOKEN: u8 = b'j';
 const KEY: u8 = b'k';
+const ARCHIVE_MARK: u8 = b'm';
 const NODE: u8 = b'n';
 const POLICY: u8 = b'p';
 const POSITION: u8 = b'q';
@@ -134,6 +137,10 @@ pub(super) fn position_record(node: u64, position: &NodePosition) -> Record {
     Record { key: named(POSITION, &node.to_be_bytes()), value: codec::encode(position) }
 }
 
+pub(super) fn archive_mark_record(mark: &ArchiveMark) -> Record {
+    Record { key: vec![ARCHIVE_MARK], value: codec::encode(mark) }
+}
+
 fn named(kind: u8, name: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + name.len());
     key.push(kind);
@@ -165,7 +172,8 @@ impl State {
         let join_tokens = self.join_tokens.values().map(join_token_record);
         let nodes = self.nodes.iter().map(|(node, record)| node_record(*node, record));
         let positions = self.positions.iter().map(|(node, position)| position_record(*node, position));
-        floor.into_iter().chain(join_tokens).chain(nodes).chain(positions)
+        let mark = self.archive_mark.as_ref().map(archive_mark_record);
+        floor.into_iter().chain(join_tokens).chain(nodes).chain(positions).chain(mark)
     }
 
     /// Builds a state from records in any order.
@@ -239,6 +247,7 @@ impl State {
                 self.audit_anchors.insert(anchor.public_key, anchor);
             }
             (FLOOR, 0) => self.floor = Some(read(*kind, value)?),
+            (ARCHIVE_MARK, 0) => self.archive_mark = Some(read(*kind, value)?),
             (JOIN_TOKEN, 8) => {
                 let token: JoinToken = read(*kind, value)?;
                 expect_name(*kind, name, &token.id)?;

@@ -21,6 +21,12 @@ pub(super) fn commands_of_version_2() -> Vec<Command> {
     ]
 }
 
+/// One of each command that came with rules version 3.
+fn commands_of_version_3() -> Vec<Command> {
+    let mark = crate::archive::ArchiveMark { index: 9, rows: 3, chain: A };
+    vec![Command::AdvanceArchive { after: 0, mark }]
+}
+
 /// A cluster under rules version 2.
 pub(super) fn raised() -> State {
     let mut state = ready();
@@ -58,10 +64,11 @@ fn rules_are_not_raised_before_there_is_a_cluster() {
 fn a_command_of_newer_rules_changes_nothing_under_older_ones() {
     let mut state = ready();
     let before = state.digest();
-    for command in commands_of_version_2() {
-        assert_eq!(command.rules_needed(), 2);
+    let of = |needed: u32, commands: Vec<Command>| commands.into_iter().map(move |command| (needed, command));
+    for (needed, command) in of(2, commands_of_version_2()).chain(of(3, commands_of_version_3())) {
+        assert_eq!(command.rules_needed(), needed);
         let applied = apply(&mut state, vec![command]);
-        assert_eq!(applied.outcomes, [Outcome::Rejected(Rejection::NeedsRules { needed: 2 })]);
+        assert_eq!(applied.outcomes, [Outcome::Rejected(Rejection::NeedsRules { needed })]);
         assert_eq!((applied.changes.len(), applied.records.len(), state.digest()), (0, 0, before));
     }
     // In one batch the order decides, on every node alike.
@@ -78,7 +85,7 @@ fn a_batch_of_unknown_rules_is_not_to_be_applied() {
     for version in 0..=RULES_VERSION {
         assert_eq!(State::knows(&batch(vec![Command::RaiseRules { version }])), Ok(()));
     }
-    assert_eq!(State::knows(&batch(commands_of_version_2())), Ok(()));
+    assert_eq!(State::knows(&batch([commands_of_version_2(), commands_of_version_3()].concat())), Ok(()));
     // Wherever in the batch it stands: what comes before it would have been applied alone otherwise.
     let newer = Command::RaiseRules { version: RULES_VERSION + 1 };
     let error = State::knows(&batch(vec![Command::RenewPolicy, newer, Command::RenewPolicy])).unwrap_err();

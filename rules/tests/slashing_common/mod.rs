@@ -123,6 +123,7 @@ impl Checked {
         assert!(loaded.audit_anchors().eq(self.state.audit_anchors()));
         assert!(loaded.join_tokens().eq(self.state.join_tokens()) && loaded.nodes().eq(self.state.nodes()));
         assert_eq!(loaded.positions(), self.state.positions());
+        assert_eq!(loaded.archive_mark(), self.state.archive_mark());
         assert_eq!((loaded.awaiting_floor(), loaded.floor()), (self.state.awaiting_floor(), self.state.floor()));
     }
 }
@@ -133,6 +134,9 @@ fn assert_watermarks_kept(before: &State, after: &State) {
     assert!(after.rules_version() >= before.rules_version());
     assert_rights_kept(before, after);
     assert_ids_used_once(before, after);
+    let archived = |state: &State| state.archive_mark().map_or((0, 0), |mark| (mark.index, mark.rows));
+    let (old, new) = (archived(before), archived(after));
+    assert!(new.0 >= old.0 && new.1 >= old.1, "what is archived stays archived");
     assert!(before.identity().is_none() || before.identity() == after.identity());
     for (public_key, old) in before.validators() {
         let new = after.validator(public_key).cloned().unwrap_or_default();
@@ -206,7 +210,8 @@ fn assert_keys_follow(before: &State, batch: &CommandBatch, applied: &Applied, a
             | Command::AdmitNode { .. }
             | Command::RetireNode { .. }
             | Command::NotePositions(_)
-            | Command::Resume(_) => false,
+            | Command::Resume(_)
+            | Command::AdvanceArchive { .. } => false,
         };
         assert!(batch.commands.iter().any(named), "{public_key} moved by itself");
     }
