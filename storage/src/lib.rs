@@ -12,6 +12,8 @@ pub mod disk;
 pub mod disk_space;
 pub mod identity;
 pub mod log;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod snapshot;
 pub mod start;
 pub mod state;

@@ -16,6 +16,8 @@ use consigner_rules::{HistoryImport, PublicKey, Root};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+pub use crate::postgres::ServerProof;
+
 /// The one schema version that is read: what every current release of Web3Signer asks for at its start.
 pub const SCHEMA_VERSION: i32 = 12;
 
@@ -29,20 +31,6 @@ pub struct Web3SignerDb {
     pub server: ServerProof,
     /// For everything together.
     pub deadline: Duration,
-}
-
-/// How the server proves who it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ServerProof {
-    /// TLS: a certificate of one of these CAs for the host of the URL (what libpq calls `verify-full`).
-    Tls {
-        /// CA certificates, PEM.
-        ca: PathBuf,
-        /// This side's certificate chain and key, PEM, if the server asks for one.
-        identity: Option<(PathBuf, PathBuf)>,
-    },
-    /// Not at all, and in the clear: who can reach the network between reads and changes what is imported.
-    None,
 }
 
 /// What the database holds.
