@@ -59,6 +59,9 @@ pub struct DiskStatus {
     pub state_bytes: u64,
     /// Snapshots, bytes.
     pub snapshot_bytes: u64,
+    /// Segments of the outbox, bytes.
+    #[serde(default)]
+    pub archive_bytes: u64,
     /// Audit and the rest of the data directory, bytes.
     pub other_bytes: u64,
     /// Rows that wait for the archive.
@@ -142,7 +145,7 @@ impl DiskGuard {
         seen.outbox_rows = outbox_rows;
         if let Some(data) = data {
             (seen.log_bytes, seen.state_bytes) = (data.log, data.state);
-            (seen.snapshot_bytes, seen.other_bytes) = (data.snapshots, data.other);
+            (seen.snapshot_bytes, seen.archive_bytes, seen.other_bytes) = (data.snapshots, data.archive, data.other);
         }
         self.is_stopped.store(seen.level == DiskLevel::Stopped, Ordering::Relaxed);
         self.is_starved.store(space.free < STARVED_FREE, Ordering::Relaxed);
@@ -239,13 +242,14 @@ mod tests {
     #[test]
     fn the_reason_names_the_numbers() {
         let guard = guard();
-        let data = DataUse { log: 1, state: 2, snapshots: 3, other: 4 };
+        let data = DataUse { log: 1, state: 2, snapshots: 3, archive: 5, other: 4 };
         guard.saw(&space(96), Some(&data), 7);
         let refusal = guard.refusal().unwrap_or_default();
         assert!(refusal.contains("96 % full, 4096 MiB are free: from 95 % on"), "{refusal}");
         guard.saw(&space(97), None, 8);
         let status = guard.status();
         assert_eq!((status.log_bytes, status.state_bytes, status.snapshot_bytes, status.other_bytes), (1, 2, 3, 4));
+        assert_eq!(status.archive_bytes, 5);
         assert_eq!((status.outbox_rows, status.used_percent), (8, 97));
     }
 }

@@ -180,6 +180,7 @@ fn publish(disk: &DiskStatus, outbox_bytes: u64) {
         ("log", disk.log_bytes),
         ("state", disk.state_bytes),
         ("snapshots", disk.snapshot_bytes),
+        ("archive", disk.archive_bytes),
         ("other", disk.other_bytes),
     ];
     for (part, bytes) in parts {

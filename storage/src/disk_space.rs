@@ -32,6 +32,8 @@ pub struct DataUse {
     pub state: u64,
     /// Snapshots.
     pub snapshots: u64,
+    /// Segments of the outbox.
+    pub archive: u64,
     /// Everything else: identity, audit.
     pub other: u64,
 }
@@ -73,6 +75,7 @@ pub fn data_use(dir: &Path) -> io::Result<DataUse> {
             Some(LOG_DIR) => &mut sums.log,
             Some(STATE_DIR) => &mut sums.state,
             Some(SNAPSHOTS_DIR) => &mut sums.snapshots,
+            Some(ARCHIVE_DIR) => &mut sums.archive,
             Some(_) | None => &mut sums.other,
         };
         *part = part.saturating_add(bytes);
@@ -104,7 +107,8 @@ impl DataUse {
     /// Everything.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.log.saturating_add(self.state).saturating_add(self.snapshots).saturating_add(self.other)
+        let live = self.log.saturating_add(self.state).saturating_add(self.snapshots);
+        live.saturating_add(self.archive).saturating_add(self.other)
     }
 }
 
@@ -114,6 +118,7 @@ const BLOCK: u64 = 512;
 const LOG_DIR: &str = "log";
 const STATE_DIR: &str = "state";
 const SNAPSHOTS_DIR: &str = "snapshots";
+const ARCHIVE_DIR: &str = "archive";
 
 #[cfg(test)]
 mod tests {
@@ -134,16 +139,16 @@ mod tests {
     #[test]
     fn the_parts_of_a_directory_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, bytes) in
-            [("log/1.wal", 40_000), ("state/sled/db", 20_000), ("snapshots/1", 10_000), ("lock", 5_000)]
-        {
+        let parts = [("log/1.wal", 40_000), ("state/sled/db", 20_000), ("snapshots/1", 10_000), ("lock", 5_000)];
+        for (name, bytes) in parts.into_iter().chain([("archive/1.seg", 30_000)]) {
             let path = dir.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, vec![1; bytes]).unwrap();
         }
         let found = data_use(dir.path()).unwrap();
         assert!(found.log >= 40_000 && found.log > found.state && found.state > found.snapshots, "{found:?}");
-        assert!(found.other >= 5_000 && found.total() >= 75_000, "{found:?}");
+        assert!(found.archive >= 30_000 && found.other < found.archive, "{found:?}");
+        assert!(found.other >= 5_000 && found.total() >= 105_000, "{found:?}");
         let space = disk_space(dir.path()).unwrap();
         assert!(space.total >= space.used && space.total >= space.free && space.total > 0, "{space:?}");
         assert!(data_use(&dir.path().join("nothing")).is_err());
