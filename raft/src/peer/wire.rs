@@ -66,6 +66,8 @@ pub const MEMBERSHIP: &str = "/cluster/membership";
 pub const HELLO: &str = "/cluster/hello";
 /// Nothing but the headers of the answer: which start of a node serves at its address.
 pub const WHO: &str = "/cluster/who";
+/// Rows of a member's outbox, for one that misses some. Unknown to 0.1 before there was an archive: no such call.
+pub const RECORDED: &str = "/cluster/recorded";
 
 /// An append together with what its follower needs to notice a leader that lost its disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -202,4 +204,38 @@ pub struct Pong {
     pub term: u64,
     /// Its commit index.
     pub commit_index: Option<u64>,
+}
+
+/// Asks for rows of the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskRows {
+    /// Of entries after this log index ..
+    pub after: u64,
+    /// .. up to and with this one.
+    pub upto: u64,
+    /// How many at most; the answer has bounds of its own.
+    pub max: u32,
+}
+
+/// The answer to [`AskRows`]. It says nothing about entries up to `since`, or after `upto`: there, rows may be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows {
+    /// The log index after which no row is missing on the node that answers.
+    pub since: u64,
+    /// The last index that it had applied.
+    pub applied: u64,
+    /// The index up to which its rows are in this answer: the one asked for, unless it is not applied or rows are left.
+    pub upto: u64,
+    /// In log order; entries that changed nothing have none.
+    pub rows: Vec<Row>,
+}
+
+/// What one entry changed, as it lies in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Log index of the entry.
+    pub index: u64,
+    /// Encoded time of the proposal and changes.
+    #[serde(with = "serde_bytes")]
+    pub content: Vec<u8>,
 }
