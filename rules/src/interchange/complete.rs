@@ -72,6 +72,9 @@ pub fn add_history(file: &mut Interchange, history: &HistoryImport) -> usize {
 }
 
 /// A complete interchange in the making, from every change since the beginning; no live state is asked.
+///
+/// The changes of a restored cluster do not begin with its histories, which came with the backup: whoever has not the
+/// changes of the old cluster too adds the baseline that stands for them ([`Complete::add_history`]), or they are missing.
 #[derive(Debug, Clone)]
 pub struct Complete {
     file: Interchange,
@@ -141,3 +144,7 @@ impl Floor {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "complete_tests.rs"]
+mod tests;
