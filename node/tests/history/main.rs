@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 #[cfg(feature = "postgres")]
+#[path = "../../../storage/tests/support/postgres.rs"]
 mod postgres;
 #[cfg(feature = "postgres")]
 mod web3signer;

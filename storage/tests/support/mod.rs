@@ -1,0 +1,4 @@
+//! Servers for the tests of the archive. Other crates include the files with `#[path]`.
+
+pub mod pgbouncer;
+pub mod postgres;
