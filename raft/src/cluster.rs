@@ -4,6 +4,8 @@
 //! reached ([`crate::authorize`], [`crate::batcher`], [`crate::forward`]) and how a node starts and stops
 //! ([`crate::lifecycle`]).
 
+use crate::archive::OutboxOptions;
+use crate::archive::guard::OutboxGuard;
 use crate::authorize::{Admit, AuthorizeError, Leave, Routing};
 use crate::batcher::Batcher;
 use crate::description::{Describe, JoinTokenHash};
@@ -53,6 +55,8 @@ pub struct ClusterOptions {
     pub snapshot_every: u64,
     /// Marks of the disk, and bytes between snapshots.
     pub disk: DiskOptions,
+    /// Where the outbox goes, and what it may take.
+    pub outbox: OutboxOptions,
     /// Told of keys, synchronously, before the index that brought them is reported as applied.
     pub on_keys: OnKeys,
     /// Resolves when this node's keyring holds what its applied state asks for and every signing call of removed keys
@@ -112,6 +116,7 @@ pub(crate) struct Inner {
     /// What the others acknowledged.
     pub floors: Arc<Floors>,
     pub disk: DiskGuard,
+    pub outbox: OutboxGuard,
     pub stopping: AtomicBool,
     pub tasks: CancellationToken,
     pub on_fatal: OnFatal,

@@ -35,12 +35,13 @@ impl Cluster {
         self.inner.disk.status()
     }
 
-    /// Whether this node's disk has room for proposals.
+    /// Whether this node's disk, and the outbox's share of it, have room for proposals.
     ///
     /// # Errors
     /// [`Unavailable`] with the numbers.
     pub(crate) fn takes_proposals(&self) -> Result<(), Unavailable> {
-        self.inner.disk.refusal().map_or(Ok(()), |reason| Err(Unavailable::because(reason)))
+        let refusal = self.inner.disk.refusal().or_else(|| self.inner.outbox.refusal());
+        refusal.map_or(Ok(()), |reason| Err(Unavailable::because(reason)))
     }
 
     /// Looks and acts for ever.

@@ -6,6 +6,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`cluster`] | the calls of the rest of the node; the one place where permits are minted |
+//! | `archive` | the mark of the archive; the outbox is purged by it, spilled, healed, and kept within its share of the disk |
 //! | `authorize` | from a request to a verdict: here, at the leader, or "not now" |
 //! | `backup`, [`restore`] | a copy of the state while the cluster signs; a new cluster out of what is left of a lost one |
 //! | `batcher` | all writes of commands, at most two entries on their way |
@@ -24,6 +25,7 @@
 //! | `versions` | rules are raised once every member knows them, and used only then |
 //! | `peer` | the channel between nodes |
 
+mod archive;
 mod authorize;
 mod backup;
 mod batcher;
@@ -60,6 +62,9 @@ mod typ;
 mod types;
 mod versions;
 
+pub use archive::{
+    AdvanceError, Healing, MemberRows, OutboxLevel, OutboxMode, OutboxOptions, OutboxStatus, Retention, SpillLimits,
+};
 pub use authorize::{Admit, AuthorizeError, Routing};
 pub use backup::{BackupError, BackupMember, BackupSummary, Maxima, ReadBackupError, read_backup};
 pub use cluster::{Cluster, ClusterOptions, OnFatal, OnPolicy, Release, Unavailable};

@@ -3,6 +3,7 @@
 //! In: options. Out: a running [`Cluster`] and its background tasks: lease pings, metrics, a watch on openraft.
 //! Deliberately absent: elections ([`crate::election`], [`crate::hand_over`]).
 
+use crate::archive::guard::OutboxGuard;
 use crate::batcher::Batcher;
 use crate::clock;
 use crate::cluster::{Cluster, ClusterOptions, Inner};
@@ -110,6 +111,7 @@ impl Cluster {
             lease: Lease::new(options.timing.lease),
             elections: Elections::new(options.node_id, &options.timing),
             disk: DiskGuard::new(options.disk, options.data_dir),
+            outbox: OutboxGuard::new(options.outbox),
             batcher: Batcher::start(raft.clone(), Arc::clone(&shared), options.timing.lease, &options.on_fatal),
             timing: options.timing,
             forwarder: Forwarder::start(Arc::clone(&links), &options.on_fatal),

@@ -36,6 +36,7 @@ async fn open(lab: &Lab, node: &NewNode) -> Cluster {
         timing: Timing::default(),
         snapshot_every: 1_000,
         disk: Default::default(),
+        outbox: Default::default(),
         on_keys: Arc::new(|_| {}),
         on_settle: Arc::new(|| Box::pin(async {})),
         on_policy: Arc::new(|_| {}),

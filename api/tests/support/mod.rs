@@ -240,6 +240,7 @@ impl Site {
             timing: Timing::default(),
             snapshot_every: 10_000,
             disk: consigner_raft::DiskOptions::default(),
+            outbox: consigner_raft::OutboxOptions::default(),
             on_keys: feed(custody.clone()),
             on_settle: Arc::new(move || {
                 let custody = settling.clone();

@@ -93,6 +93,7 @@ pub(super) fn cluster_options(
         timing: config.raft.clone(),
         snapshot_every: config.snapshot_every,
         disk: disk_options(config.disk),
+        outbox: consigner_raft::OutboxOptions::default(),
         on_keys: Arc::new(move |feed| key_feed::feed(&fed, feed)),
         on_settle: Arc::new(move || {
             let custody = settling.clone();

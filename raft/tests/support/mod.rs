@@ -8,8 +8,8 @@ pub mod rights;
 use consigner_gate::tls::{ALPN_PEER, client_config};
 use consigner_gate::{ClientTls, Door, DoorConfig, DoorLimits, ReloadableTls, ServerTls};
 use consigner_raft::{
-    AddMember, AuthorizeError, Cluster, ClusterOptions, DiskOptions, Leadership, Member, OpenError, Routing, Timing,
-    join_token_hash,
+    AddMember, AuthorizeError, Cluster, ClusterOptions, DiskOptions, Leadership, Member, OpenError, OutboxOptions,
+    Routing, Timing, join_token_hash,
 };
 use consigner_rules::command::{ClusterIdentity, DataKey};
 use consigner_rules::message::SignPath;
@@ -43,6 +43,8 @@ pub struct Lab {
     pub timing: Timing,
     /// Other than the default, by node; taken at its next start.
     pub disks: BTreeMap<u64, DiskOptions>,
+    /// Likewise.
+    pub outboxes: BTreeMap<u64, OutboxOptions>,
     /// Hashes of join tokens, by node; taken at its next start.
     tokens: BTreeMap<u64, [u8; 32]>,
 }
@@ -94,6 +96,7 @@ impl Lab {
             members,
             snapshot_every,
             disks: BTreeMap::new(),
+            outboxes: BTreeMap::new(),
             tokens: BTreeMap::new(),
             timing: Timing::default(),
         };
@@ -156,6 +159,7 @@ impl Lab {
             timing: self.timing.clone(),
             snapshot_every: self.snapshot_every,
             disk: self.disks.get(&id).cloned().unwrap_or_default(),
+            outbox: self.outboxes.get(&id).cloned().unwrap_or_default(),
             on_keys: Arc::new(move |feed| fed.take(feed)),
             on_settle: Arc::new(move || Box::pin(Arc::clone(&settling).settled())),
             on_policy: Arc::new(move |state| told.take(state)),
