@@ -53,8 +53,8 @@ impl State {
     /// The state of a new cluster that knows what the old one signed.
     ///
     /// Histories, deletions, high watermark and policy stay. Everything that let somebody in goes: bearer tokens, join
-    /// tokens, node records, positions, audit anchors. So does the mark of the archive, which is another lineage now. Admissions by the old policy version are stale. Keys that are not
-    /// named in `rebirth` are not held any more.
+    /// tokens, node records, positions, audit anchors. So does the mark of the archive, which is another lineage now.
+    /// Admissions by the old policy version are stale. Keys that are not named in `rebirth` are not held any more.
     #[must_use]
     pub fn reborn(self, rebirth: Rebirth) -> Self {
         let cluster = Cluster {
