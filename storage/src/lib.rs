@@ -5,6 +5,8 @@
 //! Deliberately absent: what the bytes mean (`rules`), who orders them (`raft`), and every attempt to go on after the
 //! first failed write or fsync: the log poisons itself and tells the node to stop.
 
+#[cfg(feature = "postgres")]
+pub mod archive;
 pub mod audit;
 pub mod backup;
 pub mod boot;
