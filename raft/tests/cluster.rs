@@ -233,8 +233,11 @@ async fn a_leader_on_a_rolled_back_disk_signs_nothing_twice() {
         for id in 1..=3 {
             let rival = attestation(0, target, 2);
             // The rolled-back node may not be let in again ever: it is not asked until it serves.
-            let conflicting =
-                if id == leader { try_sign(lab.cluster(id), &rival).await } else { sign(lab.cluster(id), &rival).await };
+            let conflicting = if id == leader {
+                try_sign(lab.cluster(id), &rival).await
+            } else {
+                sign(lab.cluster(id), &rival).await
+            };
             assert!(conflicting.is_err(), "node {id} signed a second vote for target {target}");
         }
     }
