@@ -199,7 +199,8 @@ impl Machine {
         let standing = Standing { applied: meta.last_log_id, membership: meta.last_membership.clone() };
         let position = meta.last_log_id.as_ref().map(typ::position);
         // The entries that the snapshot stands for leave no rows here.
-        self.parts.store.outbox_misses(position.map_or(0, |position| position.index))?;
+        let applied = self.shared.read_standing(|_, standing| standing.applied.map_or(0, |applied| applied.index));
+        self.parts.store.outbox_misses(applied, position.map_or(0, |position| position.index))?;
         let writing = self.parts.lock_writing();
         self.parts.snapshots.write(position, &codec::encode(meta), body)?;
         drop(writing);

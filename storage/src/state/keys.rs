@@ -6,6 +6,7 @@
 //! | `m` | meta, opaque |
 //! | `d` | digest, 32 bytes |
 //! | `s` | log index after which no outbox row is missing, `u64` big-endian; absent: not known |
+//! | `i` | older ranges without a missing row: per range the index before it and its last, `u64` big-endian each |
 //! | `r` + key | record, opaque |
 //! | `o` + log index, `u64` big-endian | CRC32 of index and row, then the row |
 
@@ -15,6 +16,7 @@ pub(super) const FORMAT: &[u8] = b"f";
 pub(super) const META: &[u8] = b"m";
 pub(super) const DIGEST: &[u8] = b"d";
 pub(super) const SINCE: &[u8] = b"s";
+pub(super) const ISLANDS: &[u8] = b"i";
 pub(super) const RECORD: u8 = b'r';
 pub(super) const OUTBOX: u8 = b'o';
 

@@ -9,8 +9,8 @@
 //! ```
 //! Why a rebuild after every unclean stop: sled's `flush` is no fsync, and after a power cut it may open silently at an
 //! older record; that would lower a watermark (S3). Decisions come from the verified state in memory, never from here.
-//! Outbox rows lie here by log index and are carried over into the rebuilt store. Spilling long queues into segment
-//! files comes with the archive.
+//! Outbox rows lie here by log index and are carried over into the rebuilt store. What waits long is moved into segment
+//! files ([`crate::outbox`]).
 //! Deliberately absent: what records, meta and digest mean; the caller recomputes the digest over [`Loaded::records`].
 
 mod coverage;
@@ -22,6 +22,7 @@ mod outbox;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
 use thiserror::Error;
@@ -116,6 +117,8 @@ pub struct StateStore {
     db: sled::Db,
     outbox_rows: AtomicU64,
     outbox_bytes: AtomicU64,
+    /// Held while rows that are there are replaced or removed, and while what is known of them changes.
+    noting: Mutex<()>,
 }
 
 impl fmt::Debug for StateStore {
@@ -151,8 +154,8 @@ impl StateStore {
         batch.insert(keys::DIGEST, &write.digest);
         let added = write.outbox.map(|(index, row)| self.add_row(&mut batch, index, &row)).transpose()?;
         self.db.apply_batch(batch).map_err(sled_error("writing"))?;
-        if let Some(bytes) = added {
-            self.count_row(bytes);
+        if let Some(added) = added {
+            self.count_row(added);
         }
         Ok(())
     }

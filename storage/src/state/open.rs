@@ -7,9 +7,10 @@ use std::any::Any;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
-use super::{Loaded, Opened, StateError, StateStore, io_error, keys, marker, outbox, sled_error, sync_tree};
+use super::{Loaded, Opened, StateError, StateStore, coverage, io_error, keys, marker, outbox, sled_error, sync_tree};
 use crate::disk::{self, Disk, RealDisk};
 
 pub(super) fn sled_dir(dir: &Path) -> PathBuf {
@@ -86,7 +87,7 @@ fn read_all(db: &sled::Db) -> Result<Loaded, StateError> {
 fn store(dir: &Path, db: sled::Db) -> Result<StateStore, StateError> {
     let (rows, bytes) = outbox::measure(&db)?;
     let (outbox_rows, outbox_bytes) = (AtomicU64::new(rows), AtomicU64::new(bytes));
-    Ok(StateStore { dir: dir.to_path_buf(), db, outbox_rows, outbox_bytes })
+    Ok(StateStore { dir: dir.to_path_buf(), db, outbox_rows, outbox_bytes, noting: Mutex::default() })
 }
 
 /// An empty store in an empty place.
@@ -107,14 +108,14 @@ pub(super) fn start_over(dir: &Path, reason: String, salvage: bool) -> Result<(S
     tracing::warn!(reason, dir = %dir.display(), "the state store is set aside and rebuilt from snapshot and log");
     set_aside(dir, if salvage { RESCUE } else { ASIDE }).map_err(io_error("setting the database aside"))?;
     let store = fresh(dir)?;
-    let (mut outbox_rows, mut whole, mut since) = (0, true, None);
+    let (mut outbox_rows, mut whole, mut known) = (0, true, Vec::new());
     let to_rescue = numbers(dir, RESCUE).map_err(io_error("listing the directory"))?;
     for number in &to_rescue {
         match supervised(|| outbox::copy(&open_sled(&numbered(dir, RESCUE, *number))?, &store)) {
             Ok(copied) => {
                 outbox_rows += copied.rows;
                 whole &= copied.whole;
-                since = since.max(copied.since);
+                known.push(copied.coverage);
             }
             Err(reason) => {
                 whole = false;
@@ -122,8 +123,8 @@ pub(super) fn start_over(dir: &Path, reason: String, salvage: bool) -> Result<(S
             }
         }
     }
-    if let Some(since) = since.filter(|_| whole) {
-        store.note_since(since)?;
+    if whole {
+        store.note(&coverage::joined(&known))?;
     }
     store.db.flush().map_err(sled_error("flushing"))?;
     sync_tree(&RealDisk, &sled_dir(dir)).map_err(io_error("syncing"))?;

@@ -3,9 +3,12 @@
 //! In: rows with the entries that made them. Out: rows in log order, until the archive has them.
 //! Deliberately absent: who reads them, and the cursor (replicated state).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::{StateError, StateStore, coverage, keys, sled_error};
+use crate::segments::Ranges;
 
 impl StateStore {
     /// Up to `max` rows from log index `from` on, in log order.
@@ -23,29 +26,90 @@ impl StateStore {
         Ok(rows)
     }
 
+    /// Up to `max` rows of the entries after `after`, up to and with `upto`, in log order; `None` in the place of a row
+    /// that is not what was written.
+    ///
+    /// # Errors
+    /// sled failed.
+    pub fn outbox_scan(&self, after: u64, upto: u64, max: usize) -> Result<Vec<(u64, Option<Vec<u8>>)>, StateError> {
+        let mut rows = Vec::new();
+        if after >= upto {
+            return Ok(rows);
+        }
+        let mut bytes = 0;
+        for item in self.db.range(keys::row(after + 1)..=keys::row(upto)).take(max) {
+            let (key, value) = item.map_err(sled_error("reading the outbox"))?;
+            let index = keys::row_index(&key).unwrap_or_default();
+            rows.push((index, keys::decode_row(index, &value).map(<[u8]>::to_vec)));
+            bytes += value.len();
+            if bytes > SCAN_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The newest row, if it is what was written.
+    ///
+    /// # Errors
+    /// sled failed.
+    pub fn outbox_last(&self) -> Result<Option<(u64, Vec<u8>)>, StateError> {
+        let last = self.db.range(keys::row(0)..=keys::row(u64::MAX)).next_back();
+        let Some((key, value)) = last.transpose().map_err(sled_error("reading the outbox"))? else { return Ok(None) };
+        let index = keys::row_index(&key).unwrap_or_default();
+        Ok(keys::decode_row(index, &value).map(|row| (index, row.to_vec())))
+    }
+
     /// Removes rows up to and with log index `upto`: the archive has them.
     ///
     /// # Errors
     /// sled failed.
     pub fn outbox_purge(&self, upto: u64) -> Result<(), StateError> {
-        loop {
+        self.remove_rows(0, upto, &BTreeSet::new())
+    }
+
+    /// Removes the rows of the entries after `after`, up to and with `upto`, but for those of `kept`: a segment has them,
+    /// durably. What this store says of itself is made smaller with the first of them.
+    ///
+    /// # Errors
+    /// sled failed.
+    pub fn outbox_take_spilled(&self, after: u64, upto: u64, kept: &BTreeSet<u64>) -> Result<(), StateError> {
+        self.remove_rows(after, upto, kept)
+    }
+
+    fn remove_rows(&self, after: u64, upto: u64, kept: &BTreeSet<u64>) -> Result<(), StateError> {
+        let mut from = after;
+        while from < upto {
+            // Per batch, so that the state machine never waits for the whole of it.
+            let _noting = self.lock_noting();
             let mut batch = sled::Batch::default();
-            let (mut rows, mut bytes) = (0, 0);
-            for item in self.db.range(keys::row(0)..=keys::row(upto)).take(PURGE_ROWS) {
+            let (mut rows, mut bytes, mut last) = (0, 0, None);
+            for item in self.db.range(keys::row(from + 1)..=keys::row(upto)).take(PURGE_ROWS) {
                 let (key, value) = item.map_err(sled_error("reading the outbox"))?;
+                last = keys::row_index(&key);
+                if last.is_some_and(|index| kept.contains(&index)) {
+                    continue;
+                }
                 rows += 1;
                 bytes += value.len() as u64;
                 batch.remove(key);
             }
-            if rows == 0 {
-                return Ok(());
+            if from == after {
+                let mut coverage = self.outbox_coverage()?;
+                let known = coverage.clone();
+                coverage.remove(after, upto);
+                if coverage == known && rows == 0 {
+                    return Ok(());
+                }
+                coverage::put(&mut batch, &coverage);
             }
-            let since = self.outbox_since()?.map_or(upto, |since| since.max(upto));
-            batch.insert(keys::SINCE, &since.to_be_bytes());
             self.db.apply_batch(batch).map_err(sled_error("purging the outbox"))?;
             self.outbox_rows.fetch_sub(rows, Ordering::Relaxed);
             self.outbox_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            let Some(last) = last else { return Ok(()) };
+            from = last;
         }
+        Ok(())
     }
 
     /// Rows waiting.
@@ -58,35 +122,49 @@ impl StateStore {
         self.outbox_bytes.load(Ordering::Relaxed)
     }
 
-    /// Adds a row to a batch; returns its size when it is new (a rebuild writes the same rows again).
-    pub(super) fn add_row(&self, batch: &mut sled::Batch, index: u64, row: &[u8]) -> Result<Option<u64>, StateError> {
+    /// Adds a row to a batch (a rebuild writes the same rows again).
+    pub(super) fn add_row(&self, batch: &mut sled::Batch, index: u64, row: &[u8]) -> Result<AddedRow<'_>, StateError> {
         let key = keys::row(index);
         let value = keys::encode_row(index, row);
-        let known = self.db.get(key).map_err(sled_error("reading the outbox"))?;
-        let size = value.len() as u64;
+        let bytes = value.len() as u64;
         batch.insert(&key, value);
-        if let Some(known) = known {
-            self.outbox_bytes.fetch_add(size, Ordering::Relaxed);
-            self.outbox_bytes.fetch_sub(known.len() as u64, Ordering::Relaxed);
-            return Ok(None);
+        let look = || self.db.get(key).map_err(sled_error("reading the outbox"));
+        let mut added = AddedRow { bytes, replaced: None, _noting: None };
+        if look()?.is_some() {
+            // It must not be moved into a segment between this look and the write: it would be counted wrongly.
+            added._noting = Some(self.lock_noting());
+            added.replaced = look()?.map(|known| known.len() as u64);
         }
-        Ok(Some(size))
+        Ok(added)
     }
 
-    pub(super) fn count_row(&self, bytes: Option<u64>) {
-        if let Some(bytes) = bytes {
-            self.outbox_rows.fetch_add(1, Ordering::Relaxed);
-            self.outbox_bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
+    pub(super) fn count_row(&self, added: AddedRow<'_>) {
+        self.outbox_bytes.fetch_add(added.bytes, Ordering::Relaxed);
+        match added.replaced {
+            Some(replaced) => self.outbox_bytes.fetch_sub(replaced, Ordering::Relaxed),
+            None => self.outbox_rows.fetch_add(1, Ordering::Relaxed),
+        };
     }
 
     pub(super) fn put_row(&self, index: u64, row: &[u8]) -> Result<(), StateError> {
         let mut batch = sled::Batch::default();
-        let bytes = self.add_row(&mut batch, index, row)?;
+        let added = self.add_row(&mut batch, index, row)?;
         self.db.apply_batch(batch).map_err(sled_error("writing the outbox"))?;
-        self.count_row(bytes);
+        self.count_row(added);
         Ok(())
     }
+
+    pub(super) fn lock_noting(&self) -> MutexGuard<'_, ()> {
+        self.noting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A row that is about to be written.
+pub(super) struct AddedRow<'a> {
+    bytes: u64,
+    /// Bytes of the row that it replaces.
+    replaced: Option<u64>,
+    _noting: Option<MutexGuard<'a, ()>>,
 }
 
 /// Number and bytes of the rows in a database.
@@ -106,8 +184,8 @@ pub(super) struct Copied {
     pub(super) rows: u64,
     /// Whether that is all of them.
     pub(super) whole: bool,
-    /// What the old store said of its rows ([`StateStore::outbox_since`]).
-    pub(super) since: Option<u64>,
+    /// What the old store said of its rows ([`StateStore::outbox_coverage`]).
+    pub(super) coverage: Ranges,
 }
 
 /// Copies the good rows of an old store into a new one.
@@ -127,8 +205,10 @@ pub(super) fn copy(old: &sled::Db, new: &StateStore) -> Result<Copied, StateErro
             }
         }
     }
-    Ok(Copied { rows, whole, since: coverage::since(old)? })
+    Ok(Copied { rows, whole, coverage: coverage::coverage(old)? })
 }
 
 /// Rows per batch when purging: bounds what sled holds at once.
 const PURGE_ROWS: usize = 4096;
+/// Bytes read at once: a row may be a quarter of a megabyte.
+const SCAN_BYTES_MAX: usize = 16 * 1024 * 1024;
