@@ -21,6 +21,18 @@ const PASSWORD_BYTES_MAX: u64 = 4096;
 const LOOSE: u32 = 0o027;
 
 impl ArchiveDb {
+    /// Whether [`ArchiveDb::connect`] can use the URL; nothing outside is touched.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Url`].
+    pub fn check_url(&self) -> Result<(), ArchiveError> {
+        postgres::check_url(&self.url, &self.server).map_err(|fault| match fault {
+            ConnectFault::Url(why) => ArchiveError::Url(why),
+            ConnectFault::File { path, problem } => ArchiveError::File { path, problem },
+            ConnectFault::Connect(source) => ArchiveError::Unreachable(source),
+        })
+    }
+
     /// Connects, with what certificates and password are now.
     ///
     /// # Errors

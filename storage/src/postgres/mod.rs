@@ -79,6 +79,11 @@ impl Drop for Session {
     }
 }
 
+/// Whether a URL is one that [`connect`] can use; nothing outside is touched.
+pub(crate) fn check_url(url: &str, server: &ServerProof) -> Result<(), ConnectFault> {
+    url::config(url, server).map(drop)
+}
+
 pub(crate) async fn connect(target: &Target<'_>) -> Result<Session, ConnectFault> {
     let mut config = url::config(target.url, target.server)?;
     config.application_name(target.application).connect_timeout(CONNECT_TIMEOUT);
