@@ -71,6 +71,17 @@ pub(super) async fn begin(client: &mut Client, limit: Duration) -> Result<Transa
     Ok(transaction)
 }
 
+/// Begins a transaction that sees one moment for as long as it lasts, and can change nothing. Its limits are those of
+/// [`begin`]: for each question, and for the pauses between them, not for the whole.
+pub(super) async fn begin_read(client: &mut Client, limit: Duration) -> Result<Transaction<'_>, ArchiveError> {
+    let what = "begin a transaction that reads";
+    let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+    let transaction = builder.start().await.map_err(|error| failed(what, limit, error))?;
+    let limits = limit.as_millis().to_string();
+    ask(&transaction, what, limit, LIMITS, &[(&limits, Type::TEXT)]).await?;
+    Ok(transaction)
+}
+
 /// Asks, with an unnamed statement: a pooler in transaction mode knows no others.
 pub(super) async fn ask(
     transaction: &Transaction<'_>,
@@ -139,6 +150,9 @@ pub(super) fn not_connected(limit: Duration, source: Error) -> ArchiveError {
         }
         // What the driver says when the exchange of passwords cannot begin; its kinds are private.
         None if source.to_string() == "authentication error" => ArchiveError::Exchange(source),
+        None if source.source().is_some_and(|inner| inner.to_string() == "password missing") => {
+            ArchiveError::Password("the server asks for one, and none is configured".to_owned())
+        }
         Some(_) | None => failed("let this node in", limit, source),
     }
 }

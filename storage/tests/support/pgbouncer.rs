@@ -86,7 +86,7 @@ fn configure(postgres: &Postgres, dir: &Path, role: &str, port: u16) {
         "[databases]\n* = host=localhost port={server}\n\
          [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
          auth_type = scram-sha-256\nauth_file = {own}/users.txt\n\
-         pool_mode = transaction\ndefault_pool_size = 4\nserver_login_retry = 1\n\
+         pool_mode = transaction\ndefault_pool_size = 4\nserver_login_retry = 1\nquery_wait_timeout = 5\n\
          client_tls_sslmode = verify-full\nclient_tls_ca_file = {ca}\n\
          client_tls_cert_file = {own}/server.pem\nclient_tls_key_file = {own}/server-key.pem\n\
          server_tls_sslmode = verify-full\nserver_tls_ca_file = {ca}\n\

@@ -1,11 +1,7 @@
-//! The servers of the archive's tests do what the tests need: start, die, come back, show other certificates.
-#![cfg(feature = "postgres")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+//! The servers of these tests do what the tests need: start, die, come back, show other certificates.
 
-mod support;
-
-use support::pgbouncer::PgBouncer;
-use support::postgres::{Postgres, ServerCertificate, WRITER};
+use crate::support::pgbouncer::PgBouncer;
+use crate::support::postgres::{Postgres, ServerCertificate, WRITER};
 
 #[test]
 fn a_server_dies_comes_back_and_shows_another_certificate() {
