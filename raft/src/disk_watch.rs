@@ -74,12 +74,11 @@ impl Cluster {
         };
         match looked {
             Ok((space, data)) => {
-                let (rows, bytes) = self.outbox();
-                let (before, now) = self.inner.disk.saw(&space, data.as_ref(), rows);
+                let (before, now) = self.inner.disk.saw(&space, data.as_ref(), self.outbox_rows());
                 if before != now {
                     self.disk_changed(before, now).await;
                 }
-                publish(&self.disk(), bytes);
+                publish(&self.disk());
             }
             // What was seen last still holds.
             Err(error) => tracing::warn!(%error, "the disk of the data directory cannot be looked at"),
@@ -118,12 +117,6 @@ impl Cluster {
             Err(HandOverError::NotLeader | HandOverError::InProgress) => {}
             Err(error) => tracing::warn!(%error, "the disk is too full to lead, but nobody takes over"),
         }
-    }
-
-    /// Rows and bytes that wait for the archive.
-    fn outbox(&self) -> (u64, u64) {
-        let recovered = self.inner.recovered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        recovered.as_ref().map_or((0, 0), |open| (open.store.outbox_len(), open.store.outbox_bytes()))
     }
 
     /// A snapshot when enough log has gathered behind the newest one; and no more log behind a snapshot than that.
@@ -170,13 +163,11 @@ impl LogBound {
     }
 }
 
-fn publish(disk: &DiskStatus, outbox_bytes: u64) {
+fn publish(disk: &DiskStatus) {
     gauge("consigner_disk_free_bytes", disk.free_bytes);
     gauge("consigner_disk_total_bytes", disk.total_bytes);
     gauge("consigner_disk_used_percent", disk.used_percent.into());
     gauge("consigner_disk_level", disk.level as u64);
-    gauge("consigner_outbox_rows", disk.outbox_rows);
-    gauge("consigner_outbox_bytes", outbox_bytes);
     let parts = [
         ("log", disk.log_bytes),
         ("state", disk.state_bytes),

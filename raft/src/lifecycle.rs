@@ -68,6 +68,12 @@ const PINGS_PER_DEAD_LEASE: u32 = 50;
 /// has tried before.
 const HAND_OVER_DEADLINE: Duration = Duration::from_millis(1_500);
 
+/// How long a node that stops waits for the end of what still reads or writes its store: one segment is written in less.
+const LAST_USE: Duration = Duration::from_secs(5);
+
+/// Pause between two looks whether it has ended.
+const LAST_USE_PAUSE: Duration = Duration::from_millis(5);
+
 const _: () = assert!(APPEND_BYTES_MAX < wire::BODY_BYTES_MAX / 2, "an append must fit a body with room to spare");
 
 impl Cluster {
@@ -147,6 +153,7 @@ impl Cluster {
         self.spawn_task("elections", self.clone().drive_elections());
         self.spawn_task("leader watch", self.clone().watch_leader());
         self.spawn_task("disk", self.clone().watch_disk());
+        self.spawn_task("outbox", self.clone().keep_outbox());
         self.spawn_task("lease", keep_lease(self.clone()));
         self.spawn_task("membership", finish_joint_changes(self.clone()));
         self.spawn_task("metrics", publish_metrics(self.clone()));
@@ -201,8 +208,13 @@ async fn recover_blocking(options: &ClusterOptions) -> Result<Recovered, OpenErr
 
 /// Gives everything up in the right order: the marker of a clean stop is the last write.
 async fn close(recovered: Recovered) {
-    let Recovered { dir, store, wal, snapshots, .. } = recovered;
-    drop((wal, snapshots));
+    let Recovered { dir, store, outbox, wal, snapshots, .. } = recovered;
+    drop((outbox, wal, snapshots));
+    // The outbox may be in use on a thread of its own: by its keeper, by a reader.
+    let until = Instant::now() + LAST_USE;
+    while Arc::strong_count(&store) > 1 && Instant::now() < until {
+        tokio::time::sleep(LAST_USE_PAUSE).await;
+    }
     let closed = tokio::task::spawn_blocking(move || {
         let closed = match Arc::try_unwrap(store) {
             Ok(store) => store.close().map_err(|error| crate::chain(&error)),

@@ -1,12 +1,12 @@
 //! What was recorded, entry by entry, out of this node's outbox.
 //!
 //! In: a log index. Out: the changes of the entries after it, in log order, and from where on none is missing on this
-//! node. Deliberately absent: what they are for (an export, the archive), and rows of other nodes.
+//! node. Deliberately absent: what they are for (an export, the archive), and how the outbox is kept ([`crate::archive`]).
 
 use crate::cluster::{Cluster, Unavailable};
+use crate::recover::Recovered;
 use consigner_rules::{Change, codec};
-use consigner_storage::StateError;
-use consigner_storage::state::StateStore;
+use consigner_storage::{Outbox, OutboxError};
 use std::sync::{Arc, PoisonError};
 
 /// What one entry of the log changed.
@@ -26,9 +26,9 @@ pub enum RecordedError {
     /// The node is stopping.
     #[error(transparent)]
     Stopping(#[from] Unavailable),
-    /// The store failed.
+    /// Store or segments failed.
     #[error("the outbox cannot be read")]
-    Store(#[from] StateError),
+    Outbox(#[from] OutboxError),
     /// A row was written by another version.
     #[error("the outbox row of log index {index} cannot be read by this version")]
     Row {
@@ -41,26 +41,25 @@ pub enum RecordedError {
 }
 
 impl Cluster {
-    /// What at most `max` entries after log index `after` changed, in log order; entries without a change are left out.
+    /// What at most `max` entries after log index `after` changed, in log order, fewer where they are large; entries
+    /// without a change are left out, and so are those whose rows are missing here. None only if there are no more.
     /// Blocking: it reads from the disk.
     ///
     /// # Errors
     /// [`RecordedError`].
     pub fn recorded_after(&self, after: u64, max: usize) -> Result<Vec<Recorded>, RecordedError> {
-        let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
-        let rows = self.store()?.outbox_read(from, max)?;
+        let rows = self.outbox()?.read_after(after, max)?;
         rows.into_iter().map(|(index, row)| decoded(index, &row)).collect()
     }
 
-    /// The log index after which no recorded change is missing on this node: 0 since its birth, else where a snapshot
-    /// took the place of the entries before. Blocking.
+    /// The log index after which no recorded change is missing on this node: 0 since its birth, else up to where rows were
+    /// purged or a snapshot took the place of the entries, unless the members gave them back. Not known: `u64::MAX`.
+    /// Blocking.
     ///
     /// # Errors
     /// [`RecordedError`].
     pub fn recorded_since(&self) -> Result<u64, RecordedError> {
-        let noted = self.store()?.outbox_since()?;
-        // It is noted at every start; were it not, nothing could be promised.
-        Ok(noted.unwrap_or(u64::MAX))
+        Ok(self.outbox()?.since()?)
     }
 
     /// Index of the last entry whose changes can be read from the outbox.
@@ -69,10 +68,26 @@ impl Cluster {
         self.inner.shared.watch_index().borrow().map_or(0, |position| position.index)
     }
 
-    fn store(&self) -> Result<Arc<StateStore>, Unavailable> {
+    /// The outbox, until the node stops.
+    pub(crate) fn outbox(&self) -> Result<Arc<Outbox>, Unavailable> {
+        let outbox = self.recovered(|recovered| Arc::clone(&recovered.outbox));
+        outbox.ok_or_else(|| Unavailable::because("the node is stopping"))
+    }
+
+    /// Entries with a row here, in store and segments; 0 while the node stops.
+    pub(crate) fn outbox_rows(&self) -> u64 {
+        self.outbox().map_or(0, |outbox| outbox.rows())
+    }
+
+    /// The last log index that a durable snapshot covers: entries up to it are never applied again.
+    pub(crate) fn durable_index(&self) -> u64 {
+        let position = self.recovered(|recovered| recovered.snapshots.latest_info().and_then(|info| info.position));
+        position.flatten().map_or(0, |position| position.index)
+    }
+
+    fn recovered<T>(&self, read: impl FnOnce(&Recovered) -> T) -> Option<T> {
         let recovered = self.inner.recovered.lock().unwrap_or_else(PoisonError::into_inner);
-        let store = recovered.as_ref().map(|recovered| recovered.store.clone());
-        store.ok_or_else(|| Unavailable::because("the node is stopping"))
+        recovered.as_ref().map(read)
     }
 }
 

@@ -16,8 +16,8 @@ use consigner_rules::primitives::ClusterId;
 use consigner_rules::state::CorruptRecord;
 use consigner_storage::log::{Wal, WalError, WalOptions};
 use consigner_storage::{
-    Boot, DataDir, DataDirError, NodeIdentity, Opened, PastMarker, RealDisk, SnapshotError, SnapshotStore, StartFacts,
-    StartRefusal, StateError, StateStore, check_start,
+    Boot, DataDir, DataDirError, NodeIdentity, Opened, Outbox, OutboxError, PastMarker, RealDisk, SnapshotError,
+    SnapshotStore, StartFacts, StartRefusal, StateError, StateStore, check_start,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +37,9 @@ pub enum OpenError {
     /// The state store cannot be used.
     #[error("state store refused")]
     State(#[from] StateError),
+    /// The directory of the outbox cannot be used. What is wrong with its files is no reason not to start.
+    #[error("outbox refused")]
+    Outbox(#[from] OutboxError),
     /// Log, snapshot and state do not fit together.
     #[error("this node must not start as who it was; replace it")]
     Inconsistent(#[from] StartRefusal),
@@ -73,6 +76,9 @@ pub enum OpenError {
     Raft(String),
 }
 
+/// Where segments lie in the data directory.
+const OUTBOX_DIR: &str = "archive";
+
 /// No node has this id.
 const NOBODY: u64 = 0;
 
@@ -88,6 +94,8 @@ pub struct Recovered {
     pub snapshots: Arc<SnapshotStore>,
     /// The state store, equal to `state`.
     pub store: Arc<StateStore>,
+    /// What the store's outbox rows and the segments hold together.
+    pub outbox: Arc<Outbox>,
     /// The state at `standing`.
     pub state: State,
     /// Where in the log it stands.
@@ -154,11 +162,13 @@ pub fn recover(path: &Path, node_id: u64, cluster_id: ClusterId, options: WalOpt
         metrics::counter!("consigner_state_rebuilds_total").increment(1);
     }
     let (wal, snapshots, store) = (Arc::new(wal), Arc::new(snapshots), Arc::new(store));
+    let outbox = Arc::new(Outbox::open(Arc::clone(&store), &dir.path().join(OUTBOX_DIR), cluster_id)?);
     let electorate = electorate(node_id, &standing, &wal, dir.incarnation())?;
     // Counted only once everything is found good: a start that is refused uses up no number.
     let boots = Arc::new(Boots::new(dir.peers()?));
     let boot = dir.next_boot()?;
-    Ok(Recovered { dir, wal, past: Arc::new(past), snapshots, store, state, standing, boot, boots, electorate })
+    let past = Arc::new(past);
+    Ok(Recovered { dir, wal, past, snapshots, store, outbox, state, standing, boot, boots, electorate })
 }
 
 /// The newest membership of this disk's past, if it names this disk.

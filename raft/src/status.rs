@@ -57,12 +57,6 @@ impl Cluster {
         }
     }
 
-    /// Rows that wait for the archive; 0 while the node stops.
-    fn outbox_rows(&self) -> u64 {
-        let recovered = self.inner.recovered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        recovered.as_ref().map_or(0, |recovered| recovered.store.outbox_len())
-    }
-
     /// The status of every member, asked over the peer channel; `Err` holds why a member did not answer.
     pub async fn cluster_status(&self) -> BTreeMap<u64, Result<NodeStatus, String>> {
         let members: Vec<(u64, Member)> = self.inner.shared.read_standing(|_, standing| {

@@ -9,7 +9,7 @@
 //! A full outbox stops proposals, but unlike a full disk it must not keep a node from leading for good: only a leader
 //! moves the mark, and if every outbox is full nobody else could.
 
-use super::{OutboxLevel, OutboxMode, OutboxOptions, OutboxStatus};
+use super::{Healing, OutboxLevel, OutboxMode, OutboxOptions, OutboxStatus};
 use crate::disk_guard::MARGIN;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -43,7 +43,7 @@ impl OutboxGuard {
         let mut seen = self.lock();
         let before = seen.level;
         let level = next(before, status.bytes, status.limit_bytes);
-        *seen = OutboxStatus { level, ..status };
+        *seen = OutboxStatus { level, healing: seen.healing.take(), ..status };
         self.is_full.store(level == OutboxLevel::Full && self.stops_when_full(), Ordering::Relaxed);
         (before, level)
     }
@@ -52,6 +52,11 @@ impl OutboxGuard {
     /// belong. They are bounded by retention, and by the marks of the disk.
     const fn stops_when_full(&self) -> bool {
         matches!(self.options.mode, OutboxMode::Archived)
+    }
+
+    /// Takes in how the search for missing rows stands.
+    pub(crate) fn heals(&self, healing: Option<Healing>) {
+        self.lock().healing = healing;
     }
 
     /// As it was last seen.

@@ -10,17 +10,23 @@
 //! | module | what it owns |
 //! |---|---|
 //! | `advance` | the mark: where it stands, how it moves |
+//! | `keeper` | purging, spilling, retention, once a second |
 //! | `guard` | the share of the disk, and what a full outbox refuses |
+//! | `heal`, `serve` | rows that this node misses, or that another one asks for |
 
 mod advance;
 pub(crate) mod guard;
+mod heal;
+mod keeper;
+mod serve;
 
 pub use advance::AdvanceError;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Unavailable};
+use consigner_storage::OutboxError;
+pub use consigner_storage::outbox::{Retention, SpillLimits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// How a node keeps its outbox.
 #[derive(Debug, Clone)]
@@ -33,30 +39,6 @@ pub struct OutboxOptions {
     pub spill: SpillLimits,
 }
 
-/// How long rows stay where nothing else takes them; `None` is for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Retention {
-    /// By the time of their proposal.
-    pub age: Option<Duration>,
-    /// By what they take, oldest first.
-    pub bytes: Option<u64>,
-}
-
-/// From when on rows in the store become a segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpillLimits {
-    /// So many.
-    pub rows: u64,
-    /// So large, bytes.
-    pub bytes: u64,
-}
-
-impl Default for SpillLimits {
-    fn default() -> Self {
-        Self { rows: 50_000, bytes: 16 * 1024 * 1024 }
-    }
-}
-
 /// Where rows end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutboxMode {
@@ -66,13 +48,16 @@ pub enum OutboxMode {
     Embedded(Retention),
 }
 
+/// Some days of a thousand validators: what the store holds is read at every start, what a segment holds is not.
+const SPILL: SpillLimits = SpillLimits { rows: 50_000, bytes: 16 * 1024 * 1024 };
+
 /// A fifth of the file system: with the defaults of the disk's marks (80 and 95 %) there is room for the rest.
 const SHARE_PERCENT: u8 = 20;
 
 impl Default for OutboxOptions {
     fn default() -> Self {
         let mode = OutboxMode::Embedded(Retention::default());
-        Self { mode, share_percent: SHARE_PERCENT, spill: SpillLimits::default() }
+        Self { mode, share_percent: SHARE_PERCENT, spill: SPILL }
     }
 }
 
@@ -112,6 +97,8 @@ pub struct OutboxStatus {
     pub since: u64,
     /// Ranges without their rows, as (after, up to and with), oldest first.
     pub holes: Vec<(u64, u64)>,
+    /// Files and rows that are not what was written, for people; the first of them.
+    pub faults: Vec<String>,
     /// The search for rows that are missing here and that the archive does not have; `None` when nothing is.
     pub healing: Option<Healing>,
 }
@@ -157,4 +144,25 @@ impl Cluster {
     pub fn outbox_status(&self) -> OutboxStatus {
         self.inner.outbox.status()
     }
+}
+
+/// Why a turn with the outbox failed. The next one tries again; signing goes on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeepError {
+    /// The node is stopping.
+    #[error(transparent)]
+    Stopping(#[from] Unavailable),
+    /// The outbox failed.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// A bug.
+    #[error("working on the outbox panicked")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+/// Runs what touches the disk on a thread that may block.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KeepError> + Send + 'static,
+) -> Result<T, KeepError> {
+    tokio::task::spawn_blocking(work).await?
 }

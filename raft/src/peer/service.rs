@@ -80,6 +80,7 @@ impl PeerService {
             wire::SETTLE => answer(&cluster.settle_for_peer(read(&body)?).await),
             wire::PING => answer(&cluster.pong()),
             wire::STATUS => answer(&cluster.status()),
+            wire::RECORDED => self.recorded(&body).await,
             wire::HELLO => match cluster.greet(from, read(&body)?).await {
                 Ok(greeting) => answer(&greeting),
                 Err(refusal) => Err(self.refused("", refusal)),
@@ -129,6 +130,11 @@ impl PeerService {
         let identified = tokio::task::spawn_blocking(move || cluster.identify_myself(question)).await;
         let failed = |_| Refused(StatusCode::INTERNAL_SERVER_ERROR, "this node cannot say who it is".to_owned());
         answer(&identified.map_err(failed)?)
+    }
+
+    async fn recorded(&self, body: &Bytes) -> Result<Bytes, Refused> {
+        let failed = |error| Refused(StatusCode::INTERNAL_SERVER_ERROR, crate::chain(&error));
+        answer(&self.cluster.rows_for_peer(read(body)?).await.map_err(failed)?)
     }
 
     async fn append(&self, from: Admitted, body: &Bytes) -> Result<Bytes, Refused> {
