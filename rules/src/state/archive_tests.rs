@@ -53,11 +53,19 @@ fn a_mark_that_does_not_continue_the_one_held_is_rejected() {
     assert_eq!(advance(&mut state, 0, mark(4, 7)), Outcome::ArchiveAdvanced);
     let before = state.digest();
     for (after, back) in
-        [(0, mark(9, 9)), (3, mark(9, 9)), (5, mark(9, 9)), (4, mark(3, 9)), (4, mark(4, 9)), (4, mark(9, 6))]
+        [(0, mark(9, 9)), (3, mark(9, 9)), (5, mark(9, 9)), (4, mark(3, 9)), (4, mark(4, 9)), (4, mark(0, 0))]
     {
         assert_eq!(advance(&mut state, after, back), moved(4), "{after} {back:?}");
     }
     assert_eq!((state.archive_mark(), state.digest()), (Some(&mark(4, 7)), before));
+}
+
+#[test]
+fn an_archive_that_was_lost_and_begun_anew_counts_from_its_own_begin() {
+    let mut state = archiving();
+    assert_eq!(advance(&mut state, 0, mark(4, 7)), Outcome::ArchiveAdvanced);
+    assert_eq!(advance(&mut state, 4, mark(9, 2)), Outcome::ArchiveAdvanced);
+    assert_eq!(state.archive_mark(), Some(&mark(9, 2)));
 }
 
 #[test]
