@@ -55,7 +55,10 @@ pub enum ArchiveError {
     )]
     Exchange(#[source] tokio_postgres::Error),
     /// The role lacks a right.
-    #[error("the role lacks the right to {what}; run `consigner archive migrate --writer ROLE --reader ROLE`")]
+    #[error(
+        "the role lacks the right to {what}: the owner of the archive gives rights with `consigner archive migrate \
+         --writer ROLE --reader ROLE`"
+    )]
     Denied {
         /// For what.
         what: &'static str,
@@ -195,9 +198,12 @@ pub enum ServerFault {
     /// It speaks no TLS at all.
     #[error("it does not speak TLS")]
     NoTls,
-    /// Another fault of certificate or handshake.
-    #[error("the TLS handshake failed: {0}")]
-    Handshake(String),
+    /// Its certificate has another fault.
+    #[error("its certificate is not acceptable")]
+    Certificate,
+    /// The handshake failed in another way.
+    #[error("the TLS handshake failed")]
+    Handshake,
 }
 
 impl ArchiveError {

@@ -11,13 +11,16 @@
 mod columns;
 mod connect;
 mod error;
+mod gap;
 mod lineage;
+mod link;
 pub mod migrate;
 mod migrations;
 mod numeric;
 mod place;
 pub mod project;
 mod session;
+mod text;
 mod write;
 
 use std::path::PathBuf;

@@ -5,11 +5,11 @@
 //! at the tables and who verifies the chain see the same; the rest is kept byte for byte, and its columns are compared
 //! with those bytes.
 
-use std::borrow::Cow;
-
 use consigner_rules::codec;
 use consigner_rules::command::{Floor, HighWatermark, HistoryImport};
 use consigner_rules::{AgreedDuty, Change, PublicKey, Root, Violation};
+
+pub use super::text::{escape, unescape};
 
 /// A table of rows. Each is partitioned by log index, with the key (cluster, log index, ordinal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -341,35 +341,6 @@ impl Event {
         let (subject, content) = (escape(&subject).into_owned(), codec::encode(change));
         EventColumns { kind: kind.to_owned(), public_key, node, subject, marks, content }
     }
-}
-
-/// A text as Postgres can hold it: its `text` knows no zero byte, which a name in a certificate may contain.
-#[must_use]
-pub fn escape(text: &str) -> Cow<'_, str> {
-    if text.contains(['\0', '\\']) {
-        Cow::Owned(text.replace('\\', "\\\\").replace('\0', "\\0"))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
-/// The text that [`escape`] was given; `None` for one that it never makes.
-#[must_use]
-pub fn unescape(text: &str) -> Option<String> {
-    let mut found = String::with_capacity(text.len());
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        found.push(match letter {
-            '\0' => return None,
-            '\\' => match letters.next()? {
-                '0' => '\0',
-                '\\' => '\\',
-                _ => return None,
-            },
-            other => other,
-        });
-    }
-    Some(found)
 }
 
 #[cfg(test)]

@@ -60,13 +60,18 @@ pub(super) fn ended<T>(
     })
 }
 
+/// As the server has it: 0 would be none at all, and 31 bits are the most.
+fn milliseconds(limit: Duration) -> String {
+    limit.as_millis().clamp(1, i32::MAX.cast_unsigned().into()).to_string()
+}
+
 /// Begins a transaction whose limits end with it. Deliberately without a word about writing, so that an operator's
 /// `default_transaction_read_only` holds.
 pub(super) async fn begin(client: &mut Client, limit: Duration) -> Result<Transaction<'_>, ArchiveError> {
     let what = "begin a transaction";
     let builder = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted);
     let transaction = builder.start().await.map_err(|error| failed(what, limit, error))?;
-    let limits = limit.as_millis().to_string();
+    let limits = milliseconds(limit);
     ask(&transaction, what, limit, LIMITS, &[(&limits, Type::TEXT)]).await?;
     Ok(transaction)
 }
@@ -77,7 +82,7 @@ pub(super) async fn begin_read(client: &mut Client, limit: Duration) -> Result<T
     let what = "begin a transaction that reads";
     let builder = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     let transaction = builder.start().await.map_err(|error| failed(what, limit, error))?;
-    let limits = limit.as_millis().to_string();
+    let limits = milliseconds(limit);
     ask(&transaction, what, limit, LIMITS, &[(&limits, Type::TEXT)]).await?;
     Ok(transaction)
 }
@@ -189,12 +194,12 @@ fn rustls_fault(error: &rustls::Error) -> Fault {
     if let rustls::Error::InvalidCertificate(fault) = error {
         return Fault::Server(certificate_fault(fault));
     }
-    if let rustls::Error::AlertReceived(alert) = error {
-        if let Some(reason) = alert_reason(*alert) {
-            return Fault::Client(reason);
-        }
+    if let rustls::Error::AlertReceived(alert) = error
+        && let Some(reason) = alert_reason(*alert)
+    {
+        return Fault::Client(reason);
     }
-    Fault::Server(ServerFault::Handshake(error.to_string()))
+    Fault::Server(ServerFault::Handshake)
 }
 
 fn certificate_fault(fault: &CertificateError) -> ServerFault {
@@ -207,7 +212,7 @@ fn certificate_fault(fault: &CertificateError) -> ServerFault {
     } else if matches!(fault, CertificateError::UnknownIssuer) {
         ServerFault::UnknownIssuer
     } else {
-        ServerFault::Handshake(fault.to_string())
+        ServerFault::Certificate
     }
 }
 
