@@ -19,8 +19,14 @@ mod migrations;
 mod numeric;
 mod place;
 pub mod project;
+mod read;
+mod rows;
 mod session;
+mod show;
 mod text;
+mod verify;
+mod verify_report;
+mod verify_walk;
 mod write;
 
 use std::path::PathBuf;
@@ -30,6 +36,11 @@ pub use crate::postgres::ServerProof;
 pub use error::{ArchiveError, SchemaFault, ServerFault};
 pub use lineage::Lineage;
 pub use migrate::{Plan, Roles};
+pub use read::Gap;
+pub use rows::RowFault;
+pub use show::{Question, SHOWN_MAX};
+pub use verify::verify;
+pub use verify_report::{FAULTS_NAMED, Fault, FaultKind, Place, Progress, VerifyReport};
 pub use write::{BATCH_ROWS_MAX, Written};
 
 use crate::postgres::Session;

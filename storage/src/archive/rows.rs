@@ -70,7 +70,8 @@ impl Stored {
     /// As it was archived, for those who do not verify: what is wrong is an error that names the place.
     pub(super) fn believed(self) -> Result<ArchiveRow, ArchiveError> {
         let place = format!("{}, log index {}, place {}", self.table.name(), self.index, self.ordinal);
-        self.archived().map_err(|fault| ArchiveError::Content(format!("{place}: {fault}; run `consigner archive verify`")))
+        self.archived()
+            .map_err(|fault| ArchiveError::Content(format!("{place}: {fault}; run `consigner archive verify`")))
     }
 }
 

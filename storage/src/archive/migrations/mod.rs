@@ -20,11 +20,13 @@ impl Migration {
 }
 
 /// All of them.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "schema", sql: include_str!("0001_schema.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "schema", sql: include_str!("0001_schema.sql") },
+    Migration { version: 2, name: "views", sql: include_str!("0002_views.sql") },
+];
 
 /// Schemas beside `consigner` that hold views for readers.
-pub(super) const VIEW_SCHEMAS: &[&str] = &[];
+pub(super) const VIEW_SCHEMAS: &[&str] = &["consigner_view", "web3signer"];
 
 /// The version that this binary reads and writes.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a handful")]
