@@ -5,6 +5,7 @@
 //! what the node recorded.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
+mod embedded;
 #[path = "../../../raft/tests/support/mod.rs"]
 mod support;
 mod vectors;
