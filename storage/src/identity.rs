@@ -318,6 +318,20 @@ impl PastMarker {
     }
 }
 
+/// Whose `dir` is, without a lock and without a change: beside a running node, or on a copy.
+///
+/// # Errors
+/// There is no marker, or it is not one that this program reads.
+pub fn identity_of(dir: &Path) -> Result<NodeIdentity, DataDirError> {
+    let read = std::fs::read(dir.join(INITIALIZED));
+    let bytes =
+        read.map_err(|source| DataDirError::Io { dir: dir.to_path_buf(), action: "reading whose it is", source })?;
+    read_marker(&bytes).map_err(|bad| match bad {
+        BadMarker::Format(found) => DataDirError::Format { dir: dir.to_path_buf(), found },
+        BadMarker::Damaged(why) => DataDirError::Marker { dir: dir.to_path_buf(), why },
+    })
+}
+
 #[derive(Debug)]
 enum BadMarker {
     Format(u32),

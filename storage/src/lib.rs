@@ -7,6 +7,11 @@
 
 #[cfg(feature = "postgres")]
 pub mod archive;
+/// Without `postgres`: what the rows say, for those that lie in segments.
+#[cfg(not(feature = "postgres"))]
+pub mod archive {
+    pub mod project;
+}
 pub mod audit;
 pub mod backup;
 pub mod boot;
@@ -28,7 +33,7 @@ pub use audit::{AuditEntry, AuditError, AuditHead, AuditLog, AuditOptions, Audit
 pub use boot::{Boot, PeerBook};
 pub use disk::{Disk, DiskFile, RealDisk, SimDisk};
 pub use disk_space::{DataUse, DiskSpace, SpaceProbe, data_use, disk_space};
-pub use identity::{DataDir, DataDirError, NodeIdentity, PastMarker};
+pub use identity::{DataDir, DataDirError, NodeIdentity, PastMarker, identity_of};
 pub use log::{Done, FatalHook, LogPosition, Wal, WalError, WalOptions, WalStats};
 pub use outbox::{Outbox, OutboxError};
 pub use segments::{SegmentError, SegmentFault, SegmentReader, SegmentsReport, verify_segments};
