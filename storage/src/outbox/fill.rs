@@ -5,7 +5,6 @@
 //! a node that contradicts is not believed, and nothing of what it gave is used.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::{Outbox, OutboxError, check_order, since};
 use crate::segments::{Catalog, Page, Row, SegmentError};
@@ -44,9 +43,7 @@ impl Outbox {
             }
         }
         let segment = self.finish_segment(writer, upto)?;
-        let mut catalog = self.catalog_mut();
-        catalog.segments.push(Arc::new(segment));
-        catalog.sort();
+        self.adopt(segment);
         Ok(())
     }
 

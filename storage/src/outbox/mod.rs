@@ -15,6 +15,8 @@ mod fill;
 mod read;
 mod remove;
 mod spill;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -45,10 +45,11 @@ impl Outbox {
             let catalog = self.catalog();
             catalog.segments.iter().filter(|segment| segment.info.upto <= mark.index).cloned().collect()
         };
-        // Without a segment to remove there is nothing that the file would tell more than the mark in the state.
+        // Without a segment the file would tell no more than the mark in the state: it is not written every second.
         let removed = self.remove_segments(&old, *mark)?;
-        if is_news {
-            self.catalog_mut().base = Some(*mark);
+        if is_news && removed.segments == 0 {
+            let mut catalog = self.catalog_mut();
+            (catalog.base, catalog.is_base_durable) = (Some(*mark), false);
         }
         self.store.outbox_purge(mark.index)?;
         lock(&self.damaged).retain(|index| *index > mark.index);
@@ -70,10 +71,11 @@ impl Outbox {
         }
         let old = self.too_much(&segments, retention.bytes).max(self.too_old(&segments, retention.age, now_ms)?);
         segments.truncate(old);
-        match segments.last().map(|segment| segment.info.end) {
-            Some(end) => self.remove_segments(&segments, end),
-            None => Ok(Removed::default()),
-        }
+        let Some(last) = segments.last() else { return Ok(Removed::default()) };
+        let mut end = last.info.end;
+        // Of one whose end is damaged the chain knows a part.
+        end.skip(last.info.upto);
+        self.remove_segments(&segments, end)
     }
 
     /// How many segments, from the oldest, are more than `limit` leaves room for.
@@ -123,9 +125,14 @@ impl Outbox {
         if old.is_empty() {
             return Ok(removed);
         }
-        write_base(&*self.disk, &self.dir, &self.lineage, &mark)?;
+        let is_news = self.catalog().base.is_none_or(|base| base.index <= mark.index);
+        if is_news {
+            write_base(&*self.disk, &self.dir, &self.lineage, &mark)?;
+        }
         let mut catalog = self.catalog_mut();
-        catalog.base = Some(mark);
+        if is_news {
+            (catalog.base, catalog.is_base_durable) = (Some(mark), true);
+        }
         for segment in old {
             match self.disk.remove(segment.path()) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Outbox, OutboxError, lock, since};
-use crate::segments::{Page, Ranges, Segment, SegmentError, SegmentFault, SegmentWriter};
+use crate::segments::{Page, Ranges, Segment, SegmentError, SegmentFault, SegmentWriter, write_base};
 
 /// What the store may hold before its oldest rows become a segment; then half of it stays. Zeros: everything is spilled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +71,7 @@ impl Outbox {
             return Ok(None);
         }
         let mut writer = self.begin_segment(after)?;
-        let mut upto = after;
-        let mut is_drained = false;
+        let (mut upto, mut taken, mut is_drained) = (after, Taken::default(), false);
         'run: while !is_drained {
             for (index, row) in rows {
                 // What is damaged ends the segment: its entry is a hole, and the rest goes into another one.
@@ -82,7 +81,8 @@ impl Outbox {
                     return Err(error.into());
                 }
                 upto = index;
-                if goal.is_reached(writer.size()) {
+                taken = Taken { rows: taken.rows + 1, bytes: taken.bytes + row.len() as u64 };
+                if goal.is_reached(taken) {
                     break 'run;
                 }
             }
@@ -95,20 +95,31 @@ impl Outbox {
 
     fn take_spilled(&self, segment: Segment, limits: SpillLimits) -> Result<Spilled, OutboxError> {
         let info = segment.info.clone();
-        {
-            let mut catalog = self.catalog_mut();
-            catalog.segments.push(Arc::new(segment));
-            catalog.sort();
-            self.store.outbox_take_spilled(info.after, info.upto, &BTreeSet::new())?;
-        }
+        self.adopt(segment);
+        self.store.outbox_take_spilled(info.after, info.upto, &BTreeSet::new())?;
         let (rows, bytes) = (self.store.outbox_len(), self.store.outbox_bytes());
         let is_more = rows > limits.rows || bytes > limits.bytes;
         Ok(Spilled { rows: info.entries, plain_bytes: info.plain_bytes, bytes: info.bytes, is_more })
     }
 
+    /// Shows a segment to readers: those that look from now on find its rows there.
+    pub(super) fn adopt(&self, segment: Segment) {
+        let mut catalog = self.catalog_mut();
+        catalog.segments.push(Arc::new(segment));
+        catalog.sort();
+    }
+
     /// Begins a segment behind what the chain has.
     pub(super) fn begin_segment(&self, after: u64) -> Result<SegmentWriter<'_>, SegmentError> {
-        let mark = self.catalog().mark_before(after, &self.lineage);
+        let (mark, unwritten) = {
+            let catalog = self.catalog();
+            (catalog.mark_before(after, &self.lineage), catalog.base.filter(|_| !catalog.is_base_durable))
+        };
+        if let Some(base) = unwritten {
+            // A segment that begins behind it, read without it, would begin behind a hole.
+            write_base(&*self.disk, &self.dir, &self.lineage, &base)?;
+            self.catalog_mut().is_base_durable = true;
+        }
         SegmentWriter::begin(&*self.disk, &self.dir, self.lineage, mark, after)
     }
 
@@ -121,7 +132,11 @@ impl Outbox {
             segment.read_block(&*file, block)?;
         }
         let fault = segment.faults().first().cloned();
-        fault.map_or(Ok(()), |fault| Err(SegmentError::Fault(fault)))?;
+        if let Some(fault) = fault {
+            // The rows are still where they were; what was never good is no evidence of anything.
+            let _removed = self.disk.remove(segment.path());
+            return Err(SegmentError::Fault(fault));
+        }
         Ok(segment)
     }
 
@@ -153,7 +168,14 @@ impl Outbox {
         let mut page = Page::new(after, last, usize::MAX);
         page.read(&*self.disk, &self.catalog().segments)?;
         let end = page.bound();
-        let held = page.finish()?;
+        let held = match page.finish() {
+            Err(SegmentError::Conflict(index)) => {
+                // Two segments differ: spilling goes on all the same.
+                self.note_conflict(index);
+                return Ok(None);
+            }
+            held => held?,
+        };
         if self.catalog().coverage() != *covered {
             // A block turned out damaged: what the store has of it is precious. Next time.
             return Ok(None);
@@ -169,15 +191,18 @@ impl Outbox {
             };
             if !is_same {
                 kept.insert(index);
-                if lock(&self.conflicts).insert(index) {
-                    tracing::error!(index, "the outbox has two different rows of one log index; both are kept");
-                }
+                self.note_conflict(index);
             }
         }
-        let _catalog = self.catalog_mut();
         self.store.outbox_take_spilled(after, end, &kept)?;
         lock(&self.damaged).retain(|index| *index <= after || *index > end);
         Ok(Some(end))
+    }
+
+    fn note_conflict(&self, index: u64) {
+        if lock(&self.conflicts).insert(index) {
+            tracing::error!(index, "the outbox has two different rows of one log index; both are kept");
+        }
     }
 }
 
@@ -188,9 +213,16 @@ struct Goal {
     bytes: u64,
 }
 
+/// What a segment took out of the store.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    rows: u64,
+    bytes: u64,
+}
+
 impl Goal {
     /// Both, or the most that a segment may have of either.
-    fn is_reached(&self, (rows, bytes): (u64, u64)) -> bool {
+    fn is_reached(&self, Taken { rows, bytes }: Taken) -> bool {
         (rows >= self.rows && bytes >= self.bytes) || rows >= SEGMENT_ROWS || bytes >= SEGMENT_BYTES
     }
 }

@@ -11,7 +11,7 @@ use consigner_rules::archive::ArchiveMark;
 use consigner_rules::primitives::ClusterId;
 
 use super::error::{SegmentError, SegmentFault, io_error};
-use super::segment::{Segment, Unfit};
+use super::segment::{Segment, Unfit, range_of};
 use super::writer::SUFFIX;
 use super::{Ranges, read_base};
 use crate::disk::Disk;
@@ -25,6 +25,8 @@ pub(crate) struct Catalog {
     pub(crate) faults: Vec<SegmentFault>,
     /// Where what was removed ended.
     pub(crate) base: Option<ArchiveMark>,
+    /// Whether the file says so too.
+    pub(crate) is_base_durable: bool,
 }
 
 impl Catalog {
@@ -37,11 +39,11 @@ impl Catalog {
             }
         }
         match read_base(disk, dir, lineage)? {
-            Ok(base) => catalog.base = base,
+            Ok(base) => (catalog.base, catalog.is_base_durable) = (base, base.is_some()),
             Err(fault) => catalog.faults.push(fault),
         }
         catalog.sort();
-        for fault in &catalog.faults {
+        for fault in &catalog.all_faults() {
             tracing::error!(%fault, dir = %dir.display(), "part of the archive is not used; the file is kept");
         }
         Ok(catalog)
@@ -79,10 +81,9 @@ impl Catalog {
         ranges
     }
 
-    /// Everything up to and with this log index was removed on purpose, or never was this node's to keep.
+    /// Everything up to and with this log index was removed on purpose.
     pub(crate) fn floor(&self) -> u64 {
-        let first = self.segments.first().map_or(0, |segment| segment.info.gap_from);
-        self.base.map_or(first, |base| base.index)
+        self.base.map_or(0, |base| base.index)
     }
 
     /// The mark behind which rows after `after` go on, and where it stands: at `after`, or before a gap.
@@ -97,12 +98,4 @@ impl Catalog {
         let read = self.segments.iter().flat_map(|segment| segment.faults().clone());
         self.faults.iter().cloned().chain(read).collect()
     }
-}
-
-/// The entries that a file should hold, by its name.
-fn range_of(name: &str) -> Option<(u64, u64)> {
-    let mut parts = name.strip_suffix(SUFFIX)?.split('-');
-    let mut number = || parts.next()?.parse::<u64>().ok();
-    let range = (number()?, number()?);
-    (range.0 <= range.1).then_some(range)
 }

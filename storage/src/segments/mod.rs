@@ -18,6 +18,8 @@ mod page;
 mod ranges;
 mod reader;
 mod segment;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod writer;
 
@@ -29,6 +31,8 @@ pub use ranges::Ranges;
 pub use reader::SegmentReader;
 pub(crate) use segment::Segment;
 pub use segment::SegmentInfo;
+#[cfg(test)]
+pub(crate) use verify::verify_on;
 pub use verify::{Progress, SegmentsReport, verify_segments};
 pub(crate) use writer::{SegmentWriter, decode_row};
 

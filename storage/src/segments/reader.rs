@@ -26,7 +26,7 @@ pub struct SegmentReader {
     catalog: Catalog,
     after: u64,
     rows: VecDeque<Row>,
-    told: usize,
+    told: Vec<SegmentFault>,
     is_done: bool,
 }
 
@@ -42,7 +42,7 @@ impl SegmentReader {
     pub(super) fn open_on(disk: Arc<dyn Disk>, dir: &Path, lineage: &ClusterId) -> Result<Self, SegmentError> {
         let catalog = Catalog::read(&*disk, dir, lineage)?;
         let (dir, lineage) = (dir.to_path_buf(), *lineage);
-        Ok(Self { disk, dir, lineage, catalog, after: 0, rows: VecDeque::new(), told: 0, is_done: false })
+        Ok(Self { disk, dir, lineage, catalog, after: 0, rows: VecDeque::new(), told: Vec::new(), is_done: false })
     }
 
     /// Begins behind log index `after`.
@@ -103,9 +103,8 @@ impl Iterator for SegmentReader {
                 return Some(Err(error));
             }
         }
-        let mut faults = self.catalog.all_faults().into_iter().skip(self.told);
-        if let Some(fault) = faults.next() {
-            self.told += 1;
+        if let Some(fault) = self.catalog.all_faults().into_iter().find(|fault| !self.told.contains(fault)) {
+            self.told.push(fault.clone());
             return Some(Err(SegmentError::Fault(fault)));
         }
         self.rows.pop_front().map(Ok)

@@ -1,18 +1,20 @@
 //! One segment that lies there: what it covers, and its rows, block by block.
 //!
 //! In: a file. Out: rows that check; what does not is a [`SegmentFault`] with the log indexes that it costs. Header,
-//! footer and directory are checked at open, a block when it is read. Deliberately absent: keeping files open (an
+//! footer and directory are checked at open, a block when it is read. Where the end of a file is damaged, the blocks
+//! before it are still read. Deliberately absent: keeping files open (an
 //! archive has thousands) and repairing them.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use consigner_rules::archive::ArchiveMark;
+use consigner_rules::archive::{ArchiveMark, archive_rows};
 use consigner_rules::primitives::ClusterId;
 
 use super::error::{SegmentError, SegmentFault, io_error};
-use super::format::{BLOCK_HEADER, BlockHeader, FOOTER, Footer, HEADER, Header, Place};
+use super::format::{BLOCK_HEADER, BlockHeader, ENTRY_HEADER, FOOTER, Footer, HEADER, Header, Place};
+use super::writer::{SUFFIX, decode_row};
 use super::{Ranges, Row};
 use crate::disk::{Disk, DiskFile, OpenMode};
 
@@ -49,7 +51,8 @@ pub(crate) struct Segment {
     path: PathBuf,
     header: Header,
     pub(crate) info: SegmentInfo,
-    pub(super) footer: Footer,
+    /// Of all before the footer; `None` if the footer cannot be read.
+    pub(super) sha256: Option<[u8; 32]>,
     places: Vec<Place>,
     faults: Mutex<Vec<SegmentFault>>,
 }
@@ -68,7 +71,7 @@ impl Segment {
         let frame = match Frame::read(&*file, len) {
             Ok(frame) => frame,
             Err(Unread::Io(source)) => return Err(io_error("reading", &path)(source)),
-            Err(Unread::Damaged(why)) => return Ok(Err(Unfit::Damaged(why))),
+            Err(Unread::Damaged(why)) => return salvage(&*file, path, name, lineage, why),
         };
         Ok(frame.into_segment(path, name, lineage, len))
     }
@@ -134,6 +137,82 @@ impl Segment {
             faults.push(fault);
         }
     }
+}
+
+/// Opens what is left of a segment whose end is damaged: the blocks behind a good header, as far as they are good.
+fn salvage(
+    file: &dyn DiskFile,
+    path: PathBuf,
+    name: &str,
+    lineage: &ClusterId,
+    why: String,
+) -> Result<Result<Segment, Unfit>, SegmentError> {
+    let bytes = file.len().map_err(io_error("measuring", &path))?;
+    let head = read(file, 0, HEADER).map_err(Unread::from).and_then(|head| Ok(Header::decode(&head)?));
+    let header = match head {
+        Err(Unread::Io(source)) => return Err(io_error("reading", &path)(source)),
+        Err(Unread::Damaged(_)) => return Ok(Err(Unfit::Damaged(why))),
+        Ok(header) if header.lineage != *lineage => return Ok(Err(Unfit::Foreign(header.lineage))),
+        Ok(header) => header,
+    };
+    let Some((after, upto)) = range_of(name).filter(|(after, _)| *after == header.before.index) else {
+        return Ok(Err(Unfit::Damaged(why)));
+    };
+    let before = header.before;
+    let mut info = SegmentInfo {
+        name: name.to_owned(),
+        after,
+        upto,
+        entries: 0,
+        oldest_ms: u64::MAX,
+        newest_ms: 0,
+        bytes,
+        plain_bytes: 0,
+        gap_from: header.gap_from,
+        before,
+        end: before,
+    };
+    let (mut places, mut offset) = (Vec::new(), HEADER as u64);
+    while let Ok((place, rows, next)) = next_block(file, &header, offset, places.len()) {
+        if place.first <= info.end.index || place.last > upto {
+            break;
+        }
+        for (index, row) in rows {
+            let (ms, changes) = decode_row(index, &row)?;
+            (info.oldest_ms, info.newest_ms) = (info.oldest_ms.min(ms), info.newest_ms.max(ms));
+            archive_rows(index, ms, changes).for_each(|row| info.end.add(&row));
+            info.end.pass(index);
+            info.entries += 1;
+            info.plain_bytes += (ENTRY_HEADER + row.len()) as u64;
+        }
+        places.push(place);
+        offset = next;
+    }
+    info.oldest_ms = info.oldest_ms.min(info.newest_ms);
+    let fault = SegmentFault { name: name.to_owned(), after: info.end.index, upto, why };
+    Ok(Ok(Segment { path, header, info, sha256: None, places, faults: Mutex::new(vec![fault]) }))
+}
+
+/// The block at `offset`, whatever the directory says, and where the next one begins.
+fn next_block(
+    file: &dyn DiskFile,
+    header: &Header,
+    offset: u64,
+    number: usize,
+) -> Result<(Place, Vec<Row>, u64), Unread> {
+    let block = BlockHeader::decode(&read(file, offset, BLOCK_HEADER)?)?;
+    let place = Place { offset, first: block.first, last: block.last, entries: block.entries };
+    let rows = read_block(file, header, place, number)?;
+    let next = offset.saturating_add(BLOCK_HEADER as u64).saturating_add(u64::from(block.compressed));
+    Ok((place, rows, next))
+}
+
+/// The entries that a file should hold, by its name.
+pub(super) fn range_of(name: &str) -> Option<(u64, u64)> {
+    let mut parts = name.strip_suffix(SUFFIX)?.split('-');
+    let mut number = || parts.next()?.parse::<u64>().ok();
+    let range = (number()?, number()?);
+    (range.0 <= range.1).then_some(range)
 }
 
 /// Why a file is not used.
@@ -211,7 +290,7 @@ impl Frame {
             before: header.before,
             end: footer.end,
         };
-        Ok(Segment { path, header, info, footer, places, faults: Mutex::default() })
+        Ok(Segment { path, header, info, sha256: Some(footer.sha256), places, faults: Mutex::default() })
     }
 }
 

@@ -79,7 +79,7 @@ pub fn verify_segments(
     verify_on(&RealDisk, dir, lineage, progress)
 }
 
-pub(super) fn verify_on(
+pub(crate) fn verify_on(
     disk: &dyn Disk,
     dir: &Path,
     lineage: &ClusterId,
@@ -95,6 +95,7 @@ pub(super) fn verify_on(
         progress,
         seen: Progress { bytes: 0, of },
         mark: base.or(first).unwrap_or_else(|| ArchiveMark::begin(lineage)),
+        base: catalog.base,
         before: None,
         entries: 0,
         rows: 0,
@@ -113,6 +114,7 @@ struct Walk<'a> {
     progress: &'a mut dyn FnMut(Progress),
     seen: Progress,
     mark: ArchiveMark,
+    base: Option<ArchiveMark>,
     before: Option<Arc<Segment>>,
     entries: u64,
     rows: u64,
@@ -138,12 +140,13 @@ impl Walk<'_> {
     fn read(&mut self, segment: &Arc<Segment>) -> Result<(), SegmentError> {
         let file = segment.file(self.disk)?;
         let found = self.hash(&*file, segment)?;
-        if found != segment.footer.sha256 {
+        if segment.sha256.is_some_and(|sha256| sha256 != found) {
             self.fault(segment, "its SHA-256 is not that of its footer");
         }
         let info = &segment.info;
-        // Where a gap was when it was written, the rows may have come later: its own chain then says less.
-        if info.gap_from == info.after && self.mark.index == info.after && self.mark != info.before {
+        // Where a gap was when it was written, its rows may have come later: then the file before begins another chain.
+        let before = self.before.as_ref().map(|before| before.info.end);
+        if info.gap_from == info.after && before.is_some_and(|end| end.index == info.after && end != info.before) {
             self.fault(segment, "it does not continue the chain of the one before");
         }
         self.compare_overlap(segment)?;
@@ -171,6 +174,10 @@ impl Walk<'_> {
             Err(error) => return self.fault(segment, &error.to_string()),
         };
         let is_new = index > self.mark.index;
+        // The archive's own mark, somewhere in this segment, knows what was filled in before.
+        if let Some(base) = self.base.filter(|base| self.mark.index <= base.index && index > base.index) {
+            self.mark = base;
+        }
         if is_new {
             // Blocks that could not be read before this row: a hole like any other.
             let lost = segment.coverage().gaps(self.mark.index, index - 1);

@@ -103,11 +103,6 @@ impl<'a> SegmentWriter<'a> {
         if self.block.len() >= BLOCK_PLAIN { self.end_block() } else { Ok(()) }
     }
 
-    /// Rows so far, and their bytes before compression.
-    pub(crate) fn size(&self) -> (u64, u64) {
-        (self.entries, self.plain_bytes)
-    }
-
     /// Ends the segment: it covers everything up to and with `upto`. Durable when this returns, its name too, which is
     /// the answer.
     pub(crate) fn finish(mut self, upto: u64) -> Result<String, SegmentError> {

@@ -212,3 +212,11 @@ pub(super) fn copy(old: &sled::Db, new: &StateStore) -> Result<Copied, StateErro
 const PURGE_ROWS: usize = 4096;
 /// Bytes read at once: a row may be a quarter of a megabyte.
 const SCAN_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+#[cfg(test)]
+impl StateStore {
+    /// Makes a row something that was never written.
+    pub(crate) fn damage_row(&self, index: u64) {
+        assert!(self.db.insert(keys::row(index), b"damaged".as_slice()).is_ok());
+    }
+}
