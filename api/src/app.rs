@@ -1,6 +1,7 @@
 //! What the HTTP surface is made of. Built once by `node`; plain values and handles.
 
 use crate::admission::{Door, PolicyBounds};
+use crate::archive::ArchiveAccess;
 use crate::audit::Auditor;
 use crate::keymanager::{Entrance, KeyManagerPolicy};
 use crate::limits::{Limiter, Limits, Places};
@@ -52,6 +53,8 @@ pub struct App {
     pub audit: Auditor,
     /// What `/reload` starts; `None`: there are no key sources.
     pub reload: Option<Arc<dyn Reloader>>,
+    /// The archive in a database; `None`: the segments of each node are the archive.
+    pub archive: Option<Arc<dyn ArchiveAccess>>,
 }
 
 /// Whether the process around the cluster is ready to serve, or why not (it is importing keys, it is stopping). Asked

@@ -15,6 +15,7 @@
 //! | `key_import`, `key_delete` | what both APIs do with keys: seal and propose; disable, settle, export |
 //! | `reload` | `/reload` |
 //! | `admin` | `/admin/v1`: status, initialisation, history, keys, policy and tokens, for operators |
+//! | `archive` | what this crate knows of an archive in a database |
 //! | `audit` | the one place through which changes, decisions and refused attempts are recorded |
 //! | `secrets` | bodies that hold secrets, erased after use |
 //! | `limits` | rates, back-off after failed credentials, places of sign requests |
@@ -33,6 +34,7 @@ mod accept;
 mod admin;
 mod admission;
 mod app;
+mod archive;
 pub mod audit;
 mod data_key;
 mod error;
@@ -55,8 +57,12 @@ mod reload;
 mod router;
 mod secrets;
 
+pub use admin::ArchiveView;
 pub use admission::{AddressGroup, policy_addresses};
 pub use app::{App, ClientPolicy, FollowerRequests, NodeReadiness};
+pub use archive::{
+    ArchiveAccess, ArchiveCall, ArchiveFault, ArchiveTrouble, Backfilled, ExporterState, ExporterStatus, MarkView,
+};
 pub use key_import::{Deletions, ImportResult, ImportStatus, Origin, Wish, import_secrets};
 pub use keymanager::{
     KeyManagerDoor, KeyManagerPolicy, KeyManagerProof, TOKEN_BYTES_MAX, TOKEN_CHARS_MIN, TokenError, TokenHash,

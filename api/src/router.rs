@@ -155,6 +155,7 @@ fn administration() -> Router<Arc<Shared>> {
         .route("/admin/v1/policy", get(admin::policy_show))
         .route("/admin/v1/policy/check", post(admin::policy_check))
         .route("/admin/v1/audit/anchors", get(admin::audit_anchors))
+        .route("/admin/v1/archive", get(admin::archive_show))
         .route("/reload", get(reload::get).post(reload::post))
         .route_layer(from_fn_with_state(LOOK_DEADLINE, admission::deadline));
     look.merge(operating()).merge(changing_members()).merge(handling_keys())
@@ -178,6 +179,7 @@ fn operating() -> Router<Arc<Shared>> {
         .route("/admin/v1/cluster/init", post(admin::cluster_init))
         .route("/admin/v1/cluster/backup", get(admin::cluster_backup))
         .route("/admin/v1/cluster/resume", post(admin::cluster_resume))
+        .route("/admin/v1/archive/backfill", post(admin::archive_backfill))
         .route("/admin/v1/history/export", get(admin::history_export))
         .route("/admin/v1/history/import", post(admin::history_import))
         .route("/admin/v1/history/recorded", get(admin::history_recorded))

@@ -1,14 +1,16 @@
-//! `GET /admin/v1/history/recorded`: every record of this node's outbox, page by page: the parts of a complete export.
+//! `GET /admin/v1/history/recorded`: every record of the archive in the database, as far as this node has purged it, and
+//! of this node's outbox, page by page: the parts of a complete export.
 //!
 //! In: `?after=INDEX` (of the log; 0 begins), `&upto=INDEX` (of the first page, so that a cluster that goes on signing
 //! has an end), `&pubkeys=0x..,0x..`. Out: an interchange with what these entries recorded, where the next page begins,
-//! and from which log index on this node has everything. Each page is of bounded size. What was imported is listed as
+//! and from which log index on nothing is missing. A page for which the database is needed is 503 while that is away. Each page is of bounded size. What was imported is listed as
 //! the cluster keeps it: by its maxima.
 //! Deliberately absent: the sum of the pages. Who joins them also asks for the minimal export, which covers every gap.
 
 use super::{history_query, history_turn};
 use crate::admission::Admin;
-use crate::app::Shared;
+use crate::app::{App, Shared};
+use crate::archive::ArchiveAccess;
 use crate::audit;
 use crate::error::{ApiError, with_causes};
 use crate::eth2::BARRIER_DEADLINE;
@@ -16,7 +18,7 @@ use crate::json::JSON;
 use crate::offload::compute;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
-use consigner_raft::{Cluster, RecordedError};
+use consigner_raft::{Cluster, Recorded, RecordedError};
 use consigner_rules::interchange::{Interchange, add_change};
 use consigner_rules::{Change, PublicKey, Root};
 use http::header::CONTENT_TYPE;
@@ -46,8 +48,8 @@ pub(crate) async fn get(
     let upto = asked.upto.unwrap_or_else(|| cluster.applied_index());
     let root = cluster.read(|state| state.identity().map(|identity| identity.genesis_validators_root));
     let root = root.ok_or_else(|| ApiError::Conflict("the cluster is not initialised yet".to_owned()))?;
-    let (reader, after) = (cluster.clone(), asked.after);
-    let page = compute(move || Page::read(&reader, root, &asked, upto)).await??;
+    let after = asked.after;
+    let page = Page::read(&shared.app, root, asked, upto).await?;
     admin.is_still(&shared)?;
     let until = page.next.unwrap_or(upto);
     let reason = &format!("{} records of the log indexes after {after} up to {until}", page.records);
@@ -81,35 +83,76 @@ impl Asked {
 
 /// One part of a complete export.
 struct Page {
+    asked: Asked,
+    upto: u64,
     file: Interchange,
     records: usize,
+    rows_read: usize,
     /// The last log index of this page, if more follow.
     next: Option<u64>,
     since: u64,
 }
 
 impl Page {
-    fn read(cluster: &Cluster, root: Root, asked: &Asked, upto: u64) -> Result<Self, ApiError> {
-        let (mut file, mut records, mut rows_read, mut after) = (Interchange::new(root), 0, 0, asked.after);
-        let next = loop {
-            let rows = cluster.recorded_after(after, ROWS_AT_ONCE).map_err(failed)?;
-            let last_batch = rows.len() < ROWS_AT_ONCE;
-            rows_read += rows.len();
-            for row in rows.iter().take_while(|row| row.index <= upto) {
-                let wanted = row.changes.iter().filter(|change| asked.wants(change));
-                records += wanted.map(|change| add_change(&mut file, change)).sum::<usize>();
+    async fn read(app: &App, root: Root, asked: Asked, upto: u64) -> Result<Self, ApiError> {
+        let mut after = asked.after;
+        let file = Interchange::new(root);
+        let mut page = Self { asked, upto, file, records: 0, rows_read: 0, next: None, since: u64::MAX };
+        let mut used_archive = false;
+        while after < upto {
+            if page.is_full() {
+                page.next = Some(after);
+                break;
             }
-            after = rows.last().map_or(after, |row| row.index);
-            if last_batch || after >= upto {
-                break None;
-            }
-            if records >= PAGE_RECORDS || rows_read >= PAGE_ROWS {
-                break Some(after);
-            }
-        };
-        // Asked for last: what was purged while the page was read is not claimed.
-        let since = cluster.recorded_since().map_err(failed)?;
-        Ok(Self { file, records, next, since })
+            let since = since(&app.cluster).await?;
+            let (rows, reached) = match archived(app, after, since) {
+                Some((archive, mark)) => {
+                    used_archive = true;
+                    let last = mark.min(upto);
+                    let rows = archive.recorded(after, last, PAGE_RECORDS).await?;
+                    let is_all = rows.iter().map(|row| row.changes.len()).sum::<usize>() < PAGE_RECORDS;
+                    let reached = if is_all { last } else { rows.last().map_or(last, |row| row.index) };
+                    (rows, reached)
+                }
+                None => {
+                    let Some(rows) = kept(app, after).await? else { continue };
+                    let reached = rows.last().map_or(upto, |row| row.index);
+                    (rows, reached)
+                }
+            };
+            page = compute(move || page.with(rows)).await?;
+            after = reached;
+        }
+        page.since = page.complete_after(app, used_archive).await?;
+        Ok(page)
+    }
+
+    const fn is_full(&self) -> bool {
+        self.records >= PAGE_RECORDS || self.rows_read >= PAGE_ROWS
+    }
+
+    fn with(mut self, rows: Vec<Recorded>) -> Self {
+        self.rows_read += rows.len();
+        for row in rows.iter().take_while(|row| row.index <= self.upto) {
+            let wanted = row.changes.iter().filter(|change| self.asked.wants(change));
+            self.records += wanted.map(|change| add_change(&mut self.file, change)).sum::<usize>();
+        }
+        self
+    }
+
+    /// Asked for last: what was purged while the page was read is not claimed.
+    async fn complete_after(&self, app: &App, used_archive: bool) -> Result<u64, ApiError> {
+        let since = since(&app.cluster).await?;
+        let mark = app.cluster.archive_mark().map_or(0, |mark| mark.index);
+        match &app.archive {
+            // What this node lacks lies in the database, but for the gaps there.
+            Some(archive) if since <= mark => match archive.complete_after().await {
+                Ok(after) => Ok(after),
+                Err(fault) if used_archive => Err(fault.into()),
+                Err(_) => Ok(since),
+            },
+            Some(_) | None => Ok(since),
+        }
     }
 
     /// The numbers as text, as in the interchange.
@@ -126,6 +169,26 @@ impl Page {
     }
 }
 
+/// The database and its mark, if what comes after `after` is not here any more, but there.
+fn archived(app: &App, after: u64, since: u64) -> Option<(&dyn ArchiveAccess, u64)> {
+    let archive = app.archive.as_deref().filter(|_| after < since)?;
+    let mark = app.cluster.archive_mark()?.index;
+    (after < mark).then_some((archive, mark))
+}
+
+/// What this node has; `None`: it was purged meanwhile, and lies in the database.
+async fn kept(app: &App, after: u64) -> Result<Option<Vec<Recorded>>, ApiError> {
+    let reader = app.cluster.clone();
+    let rows = compute(move || reader.recorded_after(after, ROWS_AT_ONCE)).await?.map_err(failed)?;
+    let since = since(&app.cluster).await?;
+    Ok(archived(app, after, since).is_none().then_some(rows))
+}
+
+async fn since(cluster: &Cluster) -> Result<u64, ApiError> {
+    let reader = cluster.clone();
+    compute(move || reader.recorded_since()).await?.map_err(failed)
+}
+
 impl Asked {
     fn wants(&self, change: &Change) -> bool {
         let Some(only) = &self.only else { return true };
@@ -137,7 +200,7 @@ impl Asked {
 fn failed(error: RecordedError) -> ApiError {
     match error {
         RecordedError::Stopping(unavailable) => unavailable.into(),
-        RecordedError::Store(_) | RecordedError::Row { .. } => {
+        RecordedError::Outbox(_) | RecordedError::Row { .. } => {
             tracing::error!(error = with_causes(&error), "the outbox cannot be read");
             ApiError::Internal
         }

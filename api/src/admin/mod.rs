@@ -1,5 +1,6 @@
 //! `/admin/v1`: what operators ask, each endpoint by the right that `permission` has for it.
 
+mod archive;
 mod audit_anchors;
 mod backup;
 pub(crate) mod cluster;
@@ -14,6 +15,8 @@ mod resume;
 mod rewrap;
 mod watermarks;
 
+pub use archive::ArchiveView;
+pub(crate) use archive::{backfill as archive_backfill, show as archive_show};
 pub(crate) use audit_anchors::get as audit_anchors;
 pub(crate) use backup::get as cluster_backup;
 pub(crate) use cluster::{

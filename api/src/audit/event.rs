@@ -109,6 +109,8 @@ pub enum Operation {
     ClusterBackup,
     /// A restored cluster was to sign again.
     ClusterResume,
+    /// An archive that lost something was to be filled again.
+    ArchiveBackfill,
     /// The policy was to be replaced.
     PolicyApply,
     /// A token was to be made.
@@ -224,6 +226,7 @@ impl Operation {
             Self::RestartAccept => "restart_accept",
             Self::ClusterBackup => "cluster_backup",
             Self::ClusterResume => "cluster_resume",
+            Self::ArchiveBackfill => "archive_backfill",
             Self::PolicyApply => "policy_apply",
             Self::TokenCreate => "token_create",
             Self::TokenRevoke => "token_revoke",

@@ -100,6 +100,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/admin/v1/policy/tokens", admin(AdminVerb::Tokens)),
     post("/admin/v1/policy/tokens/revoke", admin(AdminVerb::Tokens)),
     get("/admin/v1/audit/anchors", admin(AdminVerb::Audit)),
+    get("/admin/v1/archive", admin(AdminVerb::Status)),
+    // It says for ever that rows are lost.
+    post("/admin/v1/archive/backfill", admin(AdminVerb::Cluster)),
 ];
 
 const LIST_KEYS: Needs = Needs::Operation(Operation::ListKeys);

@@ -281,6 +281,7 @@ impl Site {
             keymanager: None,
             audit: Auditor::to_log_only(),
             reload: None,
+            archive: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::keys;
 use super::sealer::LocalSecret;
 use super::tls::{PASSWORD_FILE, PRIVATE_KEY_FILES};
 use super::vault::{VaultAccess, VaultAuth};
-use super::{Config, OwnDoor};
+use super::{Config, OwnDoor, PostgresPassword, PostgresServer};
 use crate::files::{PrivateFileError, open_owners_alone, open_secret};
 use crate::report::one_line;
 use consigner_gate::oauth::KeySet;
@@ -36,7 +36,7 @@ type Named<'c> = (String, &'c Path, Kind);
 impl Config {
     /// Whether every file that the node will read exists and can be opened, and is private if it is a secret, and whether
     /// the TLS files hold what they should. Returns remarks: about sources that are not there (keys that the cluster holds
-    /// sign without them), and about files that are used although others can read them.
+    /// sign without them), about files for the archive's database that are not there (so is it: never in the way), and about files that are used although others can read them.
     ///
     /// # Errors
     /// One problem per file, by key.
@@ -45,7 +45,8 @@ impl Config {
         needed.extend(self.sealers());
         let (mut problems, mut remarks) = (Vec::new(), Vec::new());
         let named = needed.into_iter().map(|named| (named, true));
-        for ((key, file, kind), needed) in named.chain(self.sources().into_iter().map(|named| (named, false))) {
+        let not_needed = self.sources().into_iter().chain(self.archive_files()).map(|named| (named, false));
+        for ((key, file, kind), needed) in named.chain(not_needed) {
             let Some(complaint) = complaint(file, kind) else { continue };
             let origin = Origin::File { file: config_file.to_owned(), line: 0 };
             let problem = Problem { origin, key, what: complaint.what };
@@ -110,6 +111,22 @@ impl Config {
         }
         if let Some(transit) = &self.keys.sealer.vault_transit {
             named.extend(vault("keys.sealer.vault-transit", &transit.access));
+        }
+        named
+    }
+
+    fn archive_files(&self) -> Vec<Named<'_>> {
+        let Some(postgres) = &self.archive.postgres else { return Vec::new() };
+        let mut named = Vec::new();
+        if let PostgresServer::Verified { ca, identity } = &postgres.server {
+            named.push(readable("archive.postgres.ca", ca));
+            if let Some((cert, key)) = identity {
+                named.push(readable("archive.postgres.cert", cert));
+                named.push(("archive.postgres.key".to_owned(), key, Kind::PrivateKey));
+            }
+        }
+        if let PostgresPassword::File(file) = &postgres.password {
+            named.push(secret("archive.postgres.password-file", file));
         }
         named
     }

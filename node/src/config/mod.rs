@@ -4,6 +4,7 @@
 //! a node always needs, or a [`ConfigError`] that names file, line, key and what is allowed, for every problem at once.
 //! Deliberately absent: reading certificates and keys (their owners do that), defaults anywhere but in [`keys::KEYS`].
 
+pub mod archive;
 pub mod disk;
 pub mod error;
 pub mod files;
@@ -32,6 +33,7 @@ pub mod tree;
 pub(crate) mod values;
 pub mod vault;
 
+pub use archive::{ArchiveConfig, PostgresConfig, PostgresPassword, PostgresServer};
 pub use disk::DiskConfig;
 pub use error::{ConfigError, Origin, Problem};
 pub use keymanager::KeyManagerConfig;
@@ -85,6 +87,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// What is recorded, if anything.
     pub audit: Option<AuditConfig>,
+    /// Where records go, and how long they stay.
+    pub archive: ArchiveConfig,
     /// What is logged.
     pub log: LogConfig,
     /// Timers.

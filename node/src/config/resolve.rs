@@ -58,6 +58,7 @@ impl Resolver<'_> {
         let admin = self.admin_door(api_tls);
         let token_door = self.own_door("token-door", ClientAuth::Optional, api_tls);
         let (snapshot_every, disk) = (self.number("raft.snapshot-every", 1), self.disk());
+        let archive = self.archive();
         let config = Config {
             node: node?,
             cluster_id: cluster_id?,
@@ -72,6 +73,7 @@ impl Resolver<'_> {
             oauth: oauth?,
             limits: limits?,
             audit: audit?,
+            archive: archive?,
             log: log?,
             raft: raft?,
             snapshot_every: snapshot_every?,

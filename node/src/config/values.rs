@@ -72,6 +72,14 @@ pub fn text(text: &str) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
+/// The name of a variable of the environment.
+pub fn variable(text: &str) -> Option<String> {
+    let fits = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.len() <= NAME_LENGTH_MAX
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    fits.then(|| text.to_owned())
+}
+
 /// Texts, none of them empty.
 pub fn texts(items: &[String]) -> Option<Vec<String>> {
     items.iter().map(|item| text(item)).collect()

@@ -123,6 +123,7 @@ pub(super) fn app(
         keymanager: keymanager(config, parts.token.as_ref()),
         audit: parts.audit.clone(),
         reload: Some(Arc::new(OnRequest(reload.clone()))),
+        archive: None,
         identity,
         network: Arc::new(chain),
         hosts: host_allowlist,

@@ -3,6 +3,7 @@
 //! In: nothing. Out: the table from which the YAML reader, the `CONSIGNER_*` variables, the flags of `consigner run`
 //! and the test of the example file are all made, so that none of them can know a key that the others do not.
 
+mod archive;
 mod doors;
 mod perimeter;
 mod validators;
@@ -52,6 +53,9 @@ pub const STALE_CRL: &[&str] = &["warn", "refuse"];
 /// What `min-version` of a `tls` section may be.
 pub const TLS_VERSIONS: &[&str] = &["1.2", "1.3"];
 
+/// What `archive.postgres.channel-binding` may be.
+pub const CHANNEL_BINDING: &[&str] = &["require", "prefer"];
+
 /// What `raft.election` may be.
 pub const ELECTIONS: &[&str] = &["driver", "builtin"];
 
@@ -82,6 +86,7 @@ const SECTIONS: &[&[Key]] = &[
     perimeter::OAUTH,
     perimeter::LIMITS,
     perimeter::AUDIT,
+    archive::ARCHIVE,
     MACHINERY,
 ];
 
