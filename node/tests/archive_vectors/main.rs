@@ -5,7 +5,12 @@
 //! what the node recorded.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
+#[cfg(feature = "postgres")]
+mod archived;
 mod embedded;
+#[cfg(feature = "postgres")]
+#[path = "../../../storage/tests/support/postgres.rs"]
+mod postgres;
 #[path = "../../../raft/tests/support/mod.rs"]
 mod support;
 mod vectors;
