@@ -44,7 +44,7 @@ pub fn archive_rows(index: u64, proposed_at_ms: u64, changes: Vec<Change>) -> im
 pub struct ArchiveMark {
     /// All entries up to and with this log index are archived, or lie in a gap that the archive names.
     pub index: u64,
-    /// Rows since the lineage's begin.
+    /// Rows since the lineage's begin; in an archive that was lost and begun anew, since then.
     pub rows: u64,
     /// The chain over these rows and gaps.
     pub chain: Root,
