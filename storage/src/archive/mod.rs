@@ -14,6 +14,7 @@ mod error;
 mod gap;
 mod lineage;
 mod link;
+mod maxima;
 pub mod migrate;
 mod migrations;
 mod numeric;
