@@ -19,6 +19,11 @@ use super::{Archive, ArchiveError, Lineage, SchemaFault, lineage};
 
 const LOCK: &str = "SELECT pg_advisory_xact_lock(1129206599, -2)";
 
+/// A look into the catalogue, as this statement sees it: `to_regclass` may remember that a table was not there, even
+/// behind the lock.
+const THERE: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
+    ON n.oid = c.relnamespace WHERE n.nspname = 'consigner' AND c.relname = 'schema_version')";
+
 const APPLIED: &str = "SELECT version, checksum FROM consigner.schema_version ORDER BY version";
 
 const RECORD: &str = "INSERT INTO consigner.schema_version (version, name, checksum) VALUES ($1, $2, $3)";
@@ -195,7 +200,7 @@ async fn planned(transaction: &Transaction<'_>, limit: Duration, roles: &Roles) 
 /// The version of the tables; 0: there are none. An error if they are not of this binary's making.
 async fn found(transaction: &Transaction<'_>, limit: Duration) -> Result<i32, ArchiveError> {
     let what = "say the version of its tables";
-    let rows = ask(transaction, what, limit, "SELECT to_regclass('consigner.schema_version') IS NOT NULL", &[]).await?;
+    let rows = ask(transaction, what, limit, THERE, &[]).await?;
     if !rows.first().map_or(Ok(false), |row| column(row, 0))? {
         return Ok(0);
     }

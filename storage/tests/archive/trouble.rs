@@ -151,7 +151,7 @@ async fn read_only(case: &Case<'_>) {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let (mut archive, lineage) = reached(case).await;
-        let refused = case.write(&mut archive, &lineage).await.unwrap_err();
+        let refused = case.write(&mut archive, &lineage).await.expect_err(case.database);
         if refused.class() == "address" && Instant::now() < until {
             continue;
         }

@@ -118,11 +118,19 @@ impl Postgres {
         }
     }
 
-    /// `kill -9`; its other processes see that and end.
+    /// `kill -9`, of all its processes: one that serves a session could otherwise still answer once.
     pub fn kill(&self) {
         let Some(mut child) = self.child.lock().unwrap().take() else { return };
+        // It starts no others meanwhile.
+        signal(&child, rustix::process::Signal::STOP);
+        let others = children(child.id());
         let _ended = child.kill();
         let _reaped = child.wait();
+        for pid in &others {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
+            let _over_already = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        wait_for("the end of all processes", START, || others.iter().all(|&pid| parent(pid).is_none()).then_some(()));
     }
 
     /// A fast stop, and a start.
@@ -377,6 +385,20 @@ pub(super) fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// The processes that this one started.
+fn children(of: u32) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| parent(pid) == Some(of)).collect()
+}
+
+/// Who started a process; `None` if it is over (a zombie is).
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit(')').next()?.split_whitespace();
+    if fields.next()? == "Z" { None } else { fields.next()?.parse().ok() }
 }
 
 pub(super) fn signal(child: &Child, signal: rustix::process::Signal) {

@@ -173,19 +173,25 @@ DECLARE
         'policy_events', 'cluster_events'];
     parent text;
     child text;
+    -- The tables that are there, as the statement sees it that asks: to_regclass may remember what was.
+    there CONSTANT text := 'SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = ''consigner'' AND c.relname = $1)';
+    found boolean;
 BEGIN
     IF at_index < 0 THEN
         RAISE EXCEPTION 'a log index is not below zero';
     END IF;
     -- The last one made: nearly always all are there.
-    IF to_regclass(format('consigner.cluster_events_p%s', part)) IS NOT NULL THEN
+    EXECUTE there INTO found USING format('cluster_events_p%s', part);
+    IF found THEN
         RETURN;
     END IF;
     -- Two writers of two lineages make them one after the other.
     PERFORM pg_advisory_xact_lock(1129206599, 0);
     FOREACH parent IN ARRAY parents LOOP
         child := format('%s_p%s', parent, part);
-        CONTINUE WHEN to_regclass(format('consigner.%I', child)) IS NOT NULL;
+        EXECUTE there INTO found USING child;
+        CONTINUE WHEN found;
         EXECUTE format('CREATE TABLE consigner.%I (LIKE consigner.%I INCLUDING ALL)', child, parent);
         EXECUTE format('ALTER TABLE consigner.%I ATTACH PARTITION consigner.%I FOR VALUES FROM (%s) TO (%s)',
             parent, child, part * span, (part + 1) * span);
