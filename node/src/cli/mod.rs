@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and what the process answers to its caller (DESIGN 10 and 11).
 
 pub mod access;
+pub mod archive;
 pub mod audit;
 pub mod bench;
 pub mod cluster;
@@ -57,6 +58,7 @@ const EXAMPLES: &str = "Examples:
   consigner policy apply --dir ./consigner-dev policy.yaml --dry-run
   consigner doctor --dir ./consigner-dev   point by point beside the security guidelines
   consigner history export --dir ./consigner-dev --to history.json
+  consigner archive status --dir ./consigner-dev
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 done in part (each item reported).";
 
@@ -73,6 +75,8 @@ pub enum Command {
     Keys(Box<keys::KeysArgs>),
     /// Move signing histories (EIP-3076) out of and into a live cluster.
     History(history::HistoryArgs),
+    /// What was ever signed, in Postgres or in a node's own files: prove, read and export it.
+    Archive(Box<archive::ArchiveArgs>),
     /// Prove and read the record of what was asked and answered.
     Audit(audit::AuditArgs),
     /// Who may ask what, on every node: policy and tokens.
@@ -97,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Cluster(args) => blocking(cluster::main(args)),
         Command::Keys(args) => blocking(keys::main(*args)),
         Command::History(args) => blocking(history::main(args)),
+        Command::Archive(args) => blocking(archive::main(*args)),
         Command::Audit(args) => blocking(audit::main(args)),
         Command::Policy(args) => blocking(policy::main(*args)),
         Command::Connect(args) => blocking(connect::main(args)),

@@ -4,6 +4,7 @@
 //! sockets and TLS (`gate`), what the answers mean ([`admin`], [`signing`]).
 
 pub mod admin;
+pub mod archive;
 pub mod audit;
 pub mod deployment;
 pub mod faults;

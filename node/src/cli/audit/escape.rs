@@ -6,13 +6,13 @@
 use serde_json::Value;
 
 /// A text for people.
-pub(super) fn escaped(text: &str) -> String {
+pub(in crate::cli) fn escaped(text: &str) -> String {
     text.chars().map(|c| if is_unseen(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
 /// A JSON text: the same value, with `\uXXXX` for what serde_json leaves as it is. Outside of strings JSON has none of
 /// these characters but white space, which stays.
-pub(super) fn escaped_json(text: &str) -> String {
+pub(in crate::cli) fn escaped_json(text: &str) -> String {
     let spelled = |c: char| {
         let mut units = [0; 2];
         c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()

@@ -7,6 +7,9 @@ mod show;
 mod tests;
 mod verify;
 
+pub(in crate::cli) use escape::{escaped, escaped_json};
+pub(in crate::cli) use show::moment;
+
 use super::Exit;
 use clap::{Args, Subcommand};
 

@@ -171,7 +171,8 @@ pub(super) fn validator(text: &str) -> Result<String, String> {
     if fits { Ok(format!("0x{digits}")) } else { Err("96 hexadecimal digits are expected".to_owned()) }
 }
 
-fn moment(text: &str) -> Result<u64, String> {
+/// Milliseconds since 1970 of what `--since` was given.
+pub(in crate::cli) fn moment(text: &str) -> Result<u64, String> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     moment_at(text, u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

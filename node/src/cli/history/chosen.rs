@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// `--keys` and `--keys-file`.
 #[derive(Debug, Clone, Default, Args)]
-pub(super) struct KeysArgs {
+pub(in crate::cli) struct KeysArgs {
     /// Public keys, with commas
     #[arg(long, value_name = "PUBKEY", value_delimiter = ',', conflicts_with = "keys_file")]
     keys: Vec<PublicKey>,
@@ -27,7 +27,7 @@ impl KeysArgs {
     ///
     /// # Errors
     /// What is wrong with the file, in words. An empty list is an error: it must not mean all.
-    pub(super) fn which(&self) -> Result<Which, String> {
+    pub(in crate::cli) fn which(&self) -> Result<Which, String> {
         let mut named: BTreeSet<PublicKey> = self.keys.iter().copied().collect();
         if let Some(file) = &self.keys_file {
             named.extend(read(file)?);

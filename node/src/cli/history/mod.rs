@@ -10,6 +10,9 @@ mod watermark;
 #[cfg(feature = "postgres")]
 mod web3signer;
 
+pub(in crate::cli) use chosen::KeysArgs;
+pub(in crate::cli) use sink::Sink;
+
 use super::Exit;
 use clap::{Args, Subcommand};
 

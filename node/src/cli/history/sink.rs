@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Where an export goes.
-pub(super) struct Sink {
+pub(in crate::cli) struct Sink {
     out: Box<dyn Write>,
     file: Option<Place>,
     validators: u64,
@@ -35,7 +35,7 @@ impl Sink {
     ///
     /// # Errors
     /// What the system said.
-    pub(super) fn new(path: Option<&Path>, metadata: &Value) -> io::Result<Self> {
+    pub(in crate::cli) fn new(path: Option<&Path>, metadata: &Value) -> io::Result<Self> {
         let (mut out, file): (Box<dyn Write>, _) = match path {
             None => (Box::new(BufWriter::new(io::stdout())), None),
             Some(path) => {
@@ -55,7 +55,7 @@ impl Sink {
     ///
     /// # Errors
     /// What the system said.
-    pub(super) fn add(&mut self, validator: &Validator) -> io::Result<()> {
+    pub(in crate::cli) fn add(&mut self, validator: &Validator) -> io::Result<()> {
         self.out.write_all(if self.validators == 0 { b"\n    " } else { b",\n    " })?;
         self.validators += 1;
         serde_json::to_writer(&mut self.out, validator).map_err(io::Error::other)
@@ -65,7 +65,7 @@ impl Sink {
     ///
     /// # Errors
     /// What the system said; there is no file under the name then, or the former one.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(in crate::cli) fn finish(mut self) -> io::Result<()> {
         self.out.write_all(b"\n  ]\n}\n")?;
         self.out.flush()?;
         let Some(place) = &mut self.file else { return Ok(()) };
