@@ -82,7 +82,7 @@ fn other(column: &str, kind: &str) -> String {
         ("ordinal", _) => "ordinal + 1000".to_owned(),
         ("cluster", _) => "cluster + 1".to_owned(),
         ("validator", _) => {
-            "(SELECT max(id) + min(id) - coalesce(t.validator, 0) FROM consigner.validators)".to_owned()
+            "(SELECT max(id) FROM consigner.validators v WHERE v.id IS DISTINCT FROM t.validator)".to_owned()
         }
         (_, "bytea") => format!("set_byte({column}, 0, get_byte({column}, 0) # 1)"),
         (_, "text") => format!("{column} || 'x'"),
