@@ -11,6 +11,7 @@ pub mod archive;
 #[cfg(not(feature = "postgres"))]
 pub mod archive {
     pub mod project;
+    mod text;
 }
 pub mod audit;
 pub mod backup;
