@@ -1,6 +1,6 @@
 //! Several sources, one state: the most advanced one as the base, the histories of all by maxima.
 //!
-//! In: sources of one cluster, histories of interchange files. Out: the state, and what each source brought. No watermark
+//! In: sources of one cluster, histories of interchange files and of its archive. Out: the state, and what each source brought. No watermark
 //! is below that of any source (S3); what two sources know differently at one slot or target cannot be repeated.
 //! Deliberately absent: keys, policy and tokens of any source but the base: a key that was deleted stays deleted.
 
@@ -25,12 +25,32 @@ pub struct Combined {
     pub maxima: Maxima,
 }
 
+/// A source of histories alone.
+#[derive(Debug, Clone)]
+pub struct Records {
+    /// For people: the file, or where the database is.
+    pub name: String,
+    /// What it is.
+    pub kind: RecordsKind,
+    /// What it knows.
+    pub histories: Vec<HistoryImport>,
+}
+
+/// What a source of histories is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordsKind {
+    /// An interchange file (EIP-3076).
+    Interchange,
+    /// The archive in a database.
+    Archive,
+}
+
 /// What one source brought.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SourceReport {
-    /// The file or directory.
+    /// The file or directory, or where the database is.
     pub name: String,
-    /// `backup`, `survivor` or `interchange`.
+    /// `backup`, `survivor`, `interchange` or `archive`.
     pub kind: &'static str,
     /// Whether keys and policy were taken from it.
     pub base: bool,
@@ -48,7 +68,7 @@ pub struct SourceReport {
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
     /// Nothing holds keys.
-    #[error("there is neither a backup nor a survivor: an interchange file holds no keys")]
+    #[error("there is neither a backup nor a survivor: an interchange file holds no keys, nor does an archive")]
     NoSource,
     /// Sources of two clusters.
     #[error("{other} belongs to cluster {found}, {first} to cluster {expected}; restore one cluster at a time")]
@@ -88,7 +108,7 @@ pub enum MergeError {
 ///
 /// # Errors
 /// [`MergeError`]; nothing is used in part.
-pub fn combine(sources: Vec<Source>, interchanges: Vec<(String, Vec<HistoryImport>)>) -> Result<Combined, MergeError> {
+pub fn combine(sources: Vec<Source>, records: Vec<Records>) -> Result<Combined, MergeError> {
     check_alike(&sources)?;
     let mut sources = sources;
     // Raft's own order: the last entry's term, then its index. A survivor before a backup of the same position.
@@ -104,10 +124,14 @@ pub fn combine(sources: Vec<Source>, interchanges: Vec<(String, Vec<HistoryImpor
         let raised = merge(&mut state, &source.name, source.state.histories().collect())?;
         reports.push(report(&source, false, raised));
     }
-    for (name, histories) in interchanges {
+    for Records { name, kind, histories } in records {
         let maxima = maxima_of(&histories);
         let raised = merge(&mut state, &name, histories)?;
-        let (kind, base, position, uncommitted) = ("interchange", false, None, 0);
+        let kind = match kind {
+            RecordsKind::Interchange => "interchange",
+            RecordsKind::Archive => "archive",
+        };
+        let (base, position, uncommitted) = (false, None, 0);
         reports.push(SourceReport { name, kind, base, position, uncommitted, maxima, raised });
     }
     let maxima = Maxima::of(&state);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! backups, survivors' disks -> sources -> combine -> State (reborn by the caller) -> write -> a data directory of one
-//! interchange files ------------------------^            ^-- a floor from the clock
+//! interchange files, the archive ------------^            ^-- a floor from the clock
 //! ```
 //! In: sources, each checked by itself. Out: a state in which every watermark is the greatest of all sources (S3), and a
 //! data directory in which a cluster of one node starts with it. Deliberately absent: keys (sealed anew by `keys`),
@@ -18,6 +18,6 @@ mod tests;
 mod write;
 
 pub use floor::{FloorError, RESUME_AHEAD_MAX, RESUME_MARGIN, ResumeAt, current_epoch, floor_before, resume_floor};
-pub use merge::{Combined, MergeError, SourceReport, combine};
+pub use merge::{Combined, MergeError, Records, RecordsKind, SourceReport, combine};
 pub use source::{Source, SourceError, SourceKind};
 pub use write::{NewNode, WriteError, check_vacant, write};

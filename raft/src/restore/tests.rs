@@ -128,6 +128,24 @@ fn the_most_advanced_source_is_the_base_and_a_deleted_key_stays_deleted() {
 }
 
 #[test]
+fn the_archive_raises_and_is_named_as_what_it_is() {
+    let mut state = born();
+    assert_eq!(sign(&mut state, 1, AgreedDuty::Block { slot: 10 }, 1), Ruling::Safe);
+    let block = |number, slot| HistoryImport {
+        public_key: key(number),
+        block: Some(ImportedBlock { slot, signing_root: None }),
+        attestation: None,
+    };
+    let histories = vec![block(1, 9), block(2, 50), block(3, 60)];
+    let archive = Records { name: "db/consigner".to_owned(), kind: RecordsKind::Archive, histories };
+    let combined = combine(vec![source("backup", 1, 1, state)], vec![archive]).unwrap();
+    let report = &combined.reports[1];
+    assert_eq!((report.kind, report.base, report.raised, report.maxima.slot), ("archive", false, 2, Some(60)));
+    let slot = |number| combined.state.validator(&key(number)).unwrap().history.block.unwrap().max_slot;
+    assert_eq!((slot(1), slot(2), slot(3)), (10, 50, 60));
+}
+
+#[test]
 fn what_two_sources_know_differently_cannot_be_repeated() {
     let (mut one, mut two) = (born(), born());
     let duty = AgreedDuty::Attestation { source_epoch: 4, target_epoch: 5 };
@@ -274,7 +292,8 @@ proptest! {
         sources.rotate_left(turn);
         let interchange = foreign.iter().map(|marks| {
             let histories = (0..).zip(marks).map(|(number, (slot, vote))| import(number, slot, vote)).collect();
-            ("file".to_owned(), histories)
+            let kind = if turn == 0 { RecordsKind::Interchange } else { RecordsKind::Archive };
+            Records { name: "elsewhere".to_owned(), kind, histories }
         });
         let combined = combine(sources, interchange.collect()).unwrap();
         let rebirth = Rebirth { identity: identity(NEW), data_keys: vec![data_key()], keys: (0..4).map(sealed).collect() };

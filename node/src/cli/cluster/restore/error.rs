@@ -52,6 +52,34 @@ pub(super) enum RestoreError {
         /// What is wrong with it.
         source: InterchangeError,
     },
+    /// The file that is to say where the archive is.
+    #[error("{0} cannot be used to find the archive; why stands above")]
+    ArchiveConfig(String),
+    /// It names no database.
+    #[error("{0} names no database (archive.postgres.url); segments of old nodes come with --survivor")]
+    NoArchive(String),
+    /// This binary cannot read it.
+    #[cfg(not(feature = "postgres"))]
+    #[error("this program was built without Postgres (feature `postgres`)")]
+    NoPostgres,
+    /// The archive cannot be read.
+    #[cfg(feature = "postgres")]
+    #[error("{name}: without --archive the restore goes on, and the floor stands for what the archive knew")]
+    Archive {
+        /// Where it is.
+        name: String,
+        /// Why not.
+        source: consigner_storage::archive::ArchiveError,
+    },
+    /// It is another cluster's.
+    #[cfg(feature = "postgres")]
+    #[error("the archive {name} holds nothing of cluster {cluster}")]
+    NotInArchive {
+        /// Where it is.
+        name: String,
+        /// The old cluster.
+        cluster: ClusterId,
+    },
     /// The sources do not belong together.
     #[error(transparent)]
     Merge(#[from] MergeError),

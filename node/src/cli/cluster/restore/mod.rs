@@ -1,9 +1,11 @@
-//! `consigner cluster restore`: a new cluster of one node out of backups, survivors' disks and interchange files.
+//! `consigner cluster restore`: a new cluster of one node out of backups, survivors' disks, the archive and interchange
+//! files.
 //!
 //! In: the configuration of the first node of the new cluster, sources. Out: its data directory, and a report of what
 //! each source brought. Everything is read and checked before the first byte is written. Deliberately absent: any use
-//! of the network; the old cluster must be gone.
+//! of the network but for the archive's database; the old cluster must be gone.
 
+mod archive;
 mod error;
 mod report;
 mod sources;
@@ -42,6 +44,9 @@ pub(super) struct RestoreArgs {
     /// An interchange file (EIP-3076) with what was signed elsewhere since
     #[arg(long = "interchange", value_name = "FILE")]
     interchanges: Vec<PathBuf>,
+    /// A configuration file whose archive.postgres is read for what the old cluster signed; may be that of --config
+    #[arg(long, value_name = "FILE")]
+    archive: Option<PathBuf>,
     /// Sign from this epoch on, or `now`: the current epoch and two more. Without it `cluster resume` says so later
     #[arg(long, value_name = "EPOCH")]
     resume_at_epoch: Option<ResumeAt>,
@@ -55,6 +60,8 @@ const EXAMPLES: &str = "Examples:
   consigner cluster restore --config new/consigner.yaml --survivor /mnt/node3/data --resume-at-epoch now
   consigner cluster restore --config new/consigner.yaml --survivor /mnt/node2/data --survivor /mnt/node3/data \\
     --backup monday.consigner --backup tuesday.consigner --passphrase-file backup.pass --interchange since.json
+  consigner cluster restore --config new/consigner.yaml --backup backup.consigner --passphrase-file backup.pass \\
+    --archive new/consigner.yaml
 
 Name everything that is left: the most advanced source gives keys and policy, every source raises histories, none lowers
 one. docs/OPERATIONS.md goes through a whole restore. Exit codes: 0 restored, 1 refused and nothing written, 2 usage.";
@@ -92,7 +99,7 @@ async fn restore(args: &RestoreArgs, config: &Config) -> Result<Report, RestoreE
     let (chain, genesis_validators_root) = network::load(&config.network)?;
     let identity =
         ClusterIdentity { cluster_id: config.cluster_id, network: chain.name().to_owned(), genesis_validators_root };
-    let combined = sources::read(args, &identity)?;
+    let combined = sources::read(args, &identity).await?;
     let floor = args.resume_at_epoch.map(|at| resume_floor(&chain, at, now_ms(), &combined.maxima)).transpose()?;
     let resealed = reseal(config, &combined).await?;
     let keys = resealed.keys.len() as u64;

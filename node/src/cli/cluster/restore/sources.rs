@@ -2,16 +2,16 @@
 
 use super::super::backup;
 use super::RestoreArgs;
+use super::archive;
 use super::error::RestoreError;
 use super::now_ms;
-use consigner_raft::restore::{Combined, Source, combine};
-use consigner_rules::HistoryImport;
+use consigner_raft::restore::{Combined, Records, RecordsKind, Source, combine};
 use consigner_rules::command::ClusterIdentity;
 use consigner_rules::interchange::Interchange;
 use std::path::Path;
 
 /// Reads all sources and puts them together; the first that cannot be used ends it.
-pub(super) fn read(args: &RestoreArgs, new: &ClusterIdentity) -> Result<Combined, RestoreError> {
+pub(super) async fn read(args: &RestoreArgs, new: &ClusterIdentity) -> Result<Combined, RestoreError> {
     let mut sources = backups(args)?;
     for dir in &args.survivors {
         let named = |source| RestoreError::Source { name: dir.display().to_string(), source };
@@ -20,8 +20,13 @@ pub(super) fn read(args: &RestoreArgs, new: &ClusterIdentity) -> Result<Combined
     for source in &sources {
         check(source, new)?;
     }
-    let interchanges = args.interchanges.iter().map(|file| interchange(file, new)).collect::<Result<_, _>>()?;
-    Ok(combine(sources, interchanges)?)
+    let mut records: Vec<Records> =
+        args.interchanges.iter().map(|file| interchange(file, new)).collect::<Result<_, _>>()?;
+    // Without a source of keys there is nobody whose records could be looked for; `combine` says so.
+    if let (Some(file), Some(source)) = (&args.archive, sources.first()) {
+        records.push(archive::read(file, &source.identity).await?);
+    }
+    Ok(combine(sources, records)?)
 }
 
 /// Two machines' clocks may differ by this much, an Ethereum slot: far less than the margin of a floor.
@@ -56,7 +61,7 @@ fn check(source: &Source, new: &ClusterIdentity) -> Result<(), RestoreError> {
     Ok(())
 }
 
-fn interchange(file: &Path, new: &ClusterIdentity) -> Result<(String, Vec<HistoryImport>), RestoreError> {
+fn interchange(file: &Path, new: &ClusterIdentity) -> Result<Records, RestoreError> {
     let name = file.display().to_string();
     let text = match std::fs::read(file) {
         Ok(text) => text,
@@ -67,7 +72,7 @@ fn interchange(file: &Path, new: &ClusterIdentity) -> Result<(String, Vec<Histor
         Ok(file.reduce())
     });
     match read {
-        Ok(histories) => Ok((name, histories)),
+        Ok(histories) => Ok(Records { name, kind: RecordsKind::Interchange, histories }),
         Err(source) => Err(RestoreError::Interchange { name, source }),
     }
 }
