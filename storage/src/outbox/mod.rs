@@ -27,7 +27,7 @@ use consigner_rules::primitives::ClusterId;
 
 use crate::disk::{self, Disk, RealDisk, TEMPORARY_EXTENSION};
 use crate::segments::{Catalog, Page, Ranges, Row, SegmentError, SegmentFault, decode_row};
-use crate::state::{StateError, StateStore};
+use crate::state::{FoundRow, StateError, StateStore};
 
 pub use error::OutboxError;
 pub use remove::{Removed, Retention};
@@ -189,7 +189,7 @@ impl Outbox {
     }
 
     /// Rows of the store up to and with `upto`; a damaged one is noted and left out.
-    fn scan(&self, after: u64, upto: u64, max: usize) -> Result<Vec<(u64, Option<Vec<u8>>)>, StateError> {
+    fn scan(&self, after: u64, upto: u64, max: usize) -> Result<Vec<FoundRow>, StateError> {
         let rows = self.store.outbox_scan(after, upto, max)?;
         for (index, _) in rows.iter().filter(|(_, row)| row.is_none()) {
             if lock(&self.damaged).insert(*index) {

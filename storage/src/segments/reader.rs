@@ -97,11 +97,12 @@ impl Iterator for SegmentReader {
     type Item = Result<Row, SegmentError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rows.is_empty() && !self.is_done {
-            if let Err(error) = self.fill() {
-                self.is_done = true;
-                return Some(Err(error));
-            }
+        if self.rows.is_empty()
+            && !self.is_done
+            && let Err(error) = self.fill()
+        {
+            self.is_done = true;
+            return Some(Err(error));
         }
         if let Some(fault) = self.catalog.all_faults().into_iter().find(|fault| !self.told.contains(fault)) {
             self.told.push(fault.clone());

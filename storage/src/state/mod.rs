@@ -27,6 +27,8 @@ use std::sync::atomic::AtomicU64;
 
 use thiserror::Error;
 
+pub use outbox::FoundRow;
+
 use crate::disk::{Disk, DiskFile, OpenMode, RealDisk};
 
 /// What one applied entry changes.

@@ -31,7 +31,7 @@ impl StateStore {
     ///
     /// # Errors
     /// sled failed.
-    pub fn outbox_scan(&self, after: u64, upto: u64, max: usize) -> Result<Vec<(u64, Option<Vec<u8>>)>, StateError> {
+    pub fn outbox_scan(&self, after: u64, upto: u64, max: usize) -> Result<Vec<FoundRow>, StateError> {
         let mut rows = Vec::new();
         if after >= upto {
             return Ok(rows);
@@ -166,6 +166,9 @@ pub(super) struct AddedRow<'a> {
     replaced: Option<u64>,
     _noting: Option<MutexGuard<'a, ()>>,
 }
+
+/// The log index of an entry, and its row; `None` if that is not what was written.
+pub type FoundRow = (u64, Option<Vec<u8>>);
 
 /// Number and bytes of the rows in a database.
 pub(super) fn measure(db: &sled::Db) -> Result<(u64, u64), StateError> {
