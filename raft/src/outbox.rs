@@ -52,6 +52,16 @@ impl Cluster {
         rows.into_iter().map(|(index, row)| decoded(index, &row)).collect()
     }
 
+    /// As [`Cluster::recorded_after`], but only as far as no row is missing here, judged after reading: whoever copies rows
+    /// elsewhere cannot pass over a hole. Blocking.
+    ///
+    /// # Errors
+    /// [`RecordedError`]: [`OutboxError::Hole`] in it if the rows of the entry right after `after` are missing here.
+    pub fn recorded_whole(&self, after: u64, max: usize) -> Result<Vec<Recorded>, RecordedError> {
+        let rows = self.outbox()?.read_whole(after, max)?;
+        rows.into_iter().map(|(index, row)| decoded(index, &row)).collect()
+    }
+
     /// The log index after which no recorded change is missing on this node: 0 since its birth, else up to where rows were
     /// purged or a snapshot took the place of the entries, unless the members gave them back. Not known: `u64::MAX`.
     /// Blocking.

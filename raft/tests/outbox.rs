@@ -5,12 +5,12 @@ mod support;
 
 use consigner_raft::{
     AdvanceError, AuthorizeError, Cluster, DiskOptions, Leadership, OutboxLevel, OutboxMode, OutboxOptions, Recorded,
-    Retention, SpillLimits,
+    RecordedError, Retention, SpillLimits,
 };
 use consigner_rules::Command;
 use consigner_rules::archive::{ArchiveMark, archive_rows};
 use consigner_rules::command::ClusterIdentity;
-use consigner_storage::DiskSpace;
+use consigner_storage::{DiskSpace, OutboxError};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
@@ -102,6 +102,9 @@ async fn nothing_leaves_an_outbox_before_the_mark_confirms_it() {
     until("those that are archived leave", || (1..=2).all(purged)).await;
     for id in 1..=2 {
         assert_eq!(rows(lab.cluster(id), 0), rest, "and no others, node {id}");
+        let hole = lab.cluster(id).recorded_whole(0, ROWS).unwrap_err();
+        assert!(matches!(hole, RecordedError::Outbox(OutboxError::Hole { after: 0, upto }) if upto == mark.index));
+        assert_eq!(lab.cluster(id).recorded_whole(mark.index, ROWS).unwrap(), rest);
         assert_eq!(lab.cluster(id).recorded_since().unwrap(), mark.index);
         assert_eq!(lab.cluster(id).archive_mark(), Some(mark));
         assert_eq!(lab.cluster(id).status().outbox_rows, rest.len() as u64);

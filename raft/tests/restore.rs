@@ -89,6 +89,8 @@ async fn a_lost_cluster_comes_back_and_signs_only_above_its_floor() {
     write(&node, &combined.state.reborn(rebirth())).unwrap();
     let cluster = open(&lab, &node).await;
     until("leadership of the new cluster", || cluster.leadership() == Leadership::This).await;
+    // A lineage of its own: entries before its first do not exist, so nothing of it is missing, and no mark is older.
+    assert_eq!((cluster.lineage(), cluster.archive_mark(), cluster.recorded_since().unwrap()), (NEW, None, 0));
     signs_only_above_a_floor(&cluster).await;
     // And so it is after a restart.
     cluster.shutdown(Duration::from_secs(5)).await;
