@@ -8,6 +8,7 @@
 //!
 //! | module | what it owns |
 //! |---|---|
+//! | [`archive`] | decisions in a Postgres that is broken meanwhile |
 //! | [`binary`] | finding and building the `consigner` that is tested |
 //! | [`cli`] | commands of that binary, as an operator types them |
 //! | [`cluster`] | a cluster of `consigner dev`, its processes by exact id |
@@ -27,6 +28,7 @@
 //! In: a seed and the name of a scenario. Out: a report. Deliberately absent: any trust in what the cluster says about
 //! itself, and any import of the crates that make up a node but the rules (for signing roots) and BLS verification.
 
+pub mod archive;
 pub mod binary;
 pub mod cli;
 pub mod cluster;

@@ -8,26 +8,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) const KEY: PublicKey = PublicKey([1; 48]);
+pub(crate) const KEY: PublicKey = PublicKey([1; 48]);
 
-pub(super) const fn block(slot: u64) -> Content {
+pub(crate) const fn block(slot: u64) -> Content {
     Content::Block { slot }
 }
 
-pub(super) const fn vote(source: u64, target: u64) -> Content {
+pub(crate) const fn vote(source: u64, target: u64) -> Content {
     Content::Attestation { source, target }
 }
 
-pub(super) const fn root(number: u8) -> Root {
+pub(crate) const fn root(number: u8) -> Root {
     Root([number; 32])
 }
 
-pub(super) const fn at(seconds: u64) -> Duration {
+pub(crate) const fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 /// A genuine signature of [`KEY`], acknowledged by node 1 at `seconds`, asked for in the same second.
-pub(super) fn release(content: Content, number: u8, seconds: u64) -> Release {
+pub(crate) fn release(content: Content, number: u8, seconds: u64) -> Release {
     Release {
         exchange: 0,
         node: 1,
@@ -43,7 +43,7 @@ pub(super) fn release(content: Content, number: u8, seconds: u64) -> Release {
 }
 
 /// A request of [`KEY`] to a node, sent and answered at `seconds`.
-pub(super) fn exchange(node: u64, phase: Phase, content: Content, number: u8, seconds: u64, status: u16) -> Exchange {
+pub(crate) fn exchange(node: u64, phase: Phase, content: Content, number: u8, seconds: u64, status: u16) -> Exchange {
     let message = Message { validator: KEY, content, root: root(number), body: bytes::Bytes::new() };
     let reply = Reply::Answer { status, location: None, body: bytes::Bytes::new() };
     Exchange {
@@ -57,12 +57,12 @@ pub(super) fn exchange(node: u64, phase: Phase, content: Content, number: u8, se
 }
 
 /// An export of a node at `seconds` that says this about [`KEY`].
-pub(super) fn export(node: u64, seconds: u64, marks: Marks) -> ExportSample {
+pub(crate) fn export(node: u64, seconds: u64, marks: Marks) -> ExportSample {
     ExportSample { node, asked_at: at(seconds), answered_at: at(seconds), marks: BTreeMap::from([(KEY, marks)]) }
 }
 
 /// Marks after one block and one vote.
-pub(super) const fn marks(slot: u64, block_root: u8, source: u64, target: u64, vote_root: u8) -> Marks {
+pub(crate) const fn marks(slot: u64, block_root: u8, source: u64, target: u64, vote_root: u8) -> Marks {
     Marks {
         block: Some((slot, Some(root(block_root)))),
         source: Some(source),
@@ -70,7 +70,7 @@ pub(super) const fn marks(slot: u64, block_root: u8, source: u64, target: u64, v
     }
 }
 
-pub(super) fn status(node: u64, index: u64, digest: &str) -> StatusSample {
+pub(crate) fn status(node: u64, index: u64, digest: &str) -> StatusSample {
     StatusSample {
         node,
         at: at(1),
@@ -83,12 +83,12 @@ pub(super) fn status(node: u64, index: u64, digest: &str) -> StatusSample {
     }
 }
 
-pub(super) fn fault(seconds: u64, quorum: u64) -> Fault {
+pub(crate) fn fault(seconds: u64, quorum: u64) -> Fault {
     let (nodes, pids) = (vec![1], vec![4711]);
     Fault { name: "test", nodes, pids, at: at(seconds), quorum_at: at(quorum), healed_at: Some(at(quorum + 5)) }
 }
 
 /// Three nodes and nothing else.
-pub(super) fn nothing() -> Evidence {
+pub(crate) fn nothing() -> Evidence {
     Evidence { nodes: vec![1, 2, 3], ..Evidence::default() }
 }

@@ -20,7 +20,7 @@
 //! violates it.
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod genuine;
 pub mod imported;
 pub mod l1;
