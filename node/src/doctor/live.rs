@@ -5,7 +5,7 @@
 
 use super::checks::access::{self, Token};
 use super::checks::cluster::{self, ClockOffset};
-use super::checks::{certificates, keys};
+use super::checks::{archive, certificates, keys};
 use super::finding::{Finding, Verdict};
 use super::points;
 use super::probe::{self, Answer, judge};
@@ -66,6 +66,7 @@ pub async fn examine(client: &ClusterClient) -> Asked {
     findings.push(tokens(client).await.on(&points::TOKENS, CLUSTER));
     findings.push(data_keys(client).await.on(&points::ROTATION, CLUSTER));
     findings.push(clocks(client, &status).await.on(&points::CLOCKS, CLUSTER));
+    findings.extend(archives(client, &status).await);
     for door in outside(client, &status) {
         findings.extend(look(&door).await);
     }
@@ -126,6 +127,24 @@ async fn data_keys(client: &ClusterClient) -> Verdict {
         Ok(DataKeys { in_use, data, .. }) => keys::data_keys(&in_use, &data),
         Err(error) => Verdict::skip(refusal("data keys", &error)),
     }
+}
+
+/// What each node says of its archive: whether it is the same on all, and keeps up.
+async fn archives(client: &ClusterClient, status: &ClusterStatus) -> [Finding; 2] {
+    let (mut views, mut places) = (Vec::new(), BTreeMap::new());
+    for (node, url) in api_urls(client, status) {
+        let view = crate::client::archive::look(&client.only(&url)).await.ok();
+        if let Some(view) = &view {
+            let database = view.exporter.as_ref().map(|exporter| exporter.database.clone());
+            places.insert(node.clone(), database.unwrap_or_else(|| view.mode.clone()));
+        }
+        views.push((node, view));
+    }
+    let fix = "the same archive.postgres.url on all nodes: whoever leads writes";
+    [
+        cluster::equal("archive", &places, fix).on(&points::ARCHIVE_EQUAL, CLUSTER),
+        archive::keeps_up(&views).on(&points::ARCHIVE_LAG, CLUSTER),
+    ]
 }
 
 /// Every node's clock beside this machine's. A load balancer's clock would be taken for a node's: endpoints are asked as

@@ -56,7 +56,16 @@ pub async fn configuration(file: &Path, variables: &[(String, String)], host: &H
     findings.extend(of_machine(host, &plan, pid));
     findings.extend(local::machine_of(host).await);
     let why = "one configuration shows no cluster: ask it with --endpoint or --dir";
-    let cluster = [&points::REACHED, &points::SIZE, &points::READY, &points::VERSIONS, &points::STATE, &points::CLOCKS];
+    let cluster = [
+        &points::REACHED,
+        &points::SIZE,
+        &points::READY,
+        &points::VERSIONS,
+        &points::STATE,
+        &points::CLOCKS,
+        &points::ARCHIVE_EQUAL,
+        &points::ARCHIVE_LAG,
+    ];
     findings.extend(cluster.map(|point| Verdict::skip(why).on(point, live::CLUSTER)));
     findings.push(lease(std::slice::from_ref(&plan)));
     findings.push(record::verified(&plan, None).await);

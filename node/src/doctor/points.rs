@@ -95,6 +95,9 @@ pub const POINTS: &[Point] = &[
     STATE,
     LEASE,
     CLOCKS,
+    ARCHIVE_KEPT,
+    ARCHIVE_EQUAL,
+    ARCHIVE_LAG,
 ];
 
 const fn point(id: &'static str, group: Group, title: &'static str) -> Point {
@@ -192,6 +195,12 @@ pub const STATE: Point = point("cluster.state", Group::Cluster, "Equal state");
 pub const LEASE: Point = point("cluster.lease", Group::Cluster, "Equal raft.lease");
 /// Their clocks.
 pub const CLOCKS: Point = point("cluster.clocks", Group::Cluster, "Clocks of the nodes");
+/// Whether what was signed is kept for good.
+pub const ARCHIVE_KEPT: Point = point("archive.kept", Group::Cluster, "Records of signatures are kept");
+/// `archive.postgres` of all.
+pub const ARCHIVE_EQUAL: Point = point("archive.equal", Group::Cluster, "Equal archive on all nodes");
+/// Whether the database has what it should.
+pub const ARCHIVE_LAG: Point = point("archive.lag", Group::Cluster, "The archive keeps up");
 
 /// Where a point stands in the report.
 #[must_use]

@@ -28,6 +28,8 @@ const SECRET_FILES: &[&str] = &[
     "keys.source.vault-kv.cert-key",
     "keys.source.keystores-password-file",
     "keys.import.raw-keys-file",
+    "archive.postgres.key",
+    "archive.postgres.password-file",
 ];
 
 /// Files of one source that are looked at; as many keystores as a source may have, with their passwords.

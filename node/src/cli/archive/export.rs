@@ -135,11 +135,10 @@ impl Export {
     }
 
     fn change(&mut self, change: &Change) -> Result<(), ExportError> {
-        let whose = match change {
-            Change::HistoryMerged(history) => Some(history.public_key),
-            Change::KeyAdded(key) => Some(*key),
-            other => other.signed().map(|signed| signed.public_key),
-        };
+        let mut whose = change.signed().map(|signed| signed.public_key);
+        if let Change::HistoryMerged(HistoryImport { public_key, .. }) | Change::KeyAdded(public_key) = change {
+            whose = Some(*public_key);
+        }
         if whose.is_some_and(|key| self.only.as_ref().is_some_and(|only| !only.contains(&key))) {
             return Ok(());
         }

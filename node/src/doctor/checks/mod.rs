@@ -3,6 +3,7 @@
 //! Deliberately absent: files, sockets and processes; [`super::offline`] and [`super::live`] gather what is judged here.
 
 pub mod access;
+pub mod archive;
 pub mod certificates;
 pub mod cluster;
 pub mod credentials;

@@ -1,7 +1,7 @@
 //! What a configuration shows of TLS: versions, certificates, CAs, lists, services.
 
 use super::together;
-use crate::doctor::checks::{certificates, credentials, doors as door_checks};
+use crate::doctor::checks::{archive, certificates, credentials, doors as door_checks};
 use crate::doctor::doors::{self, DoorPlan, Proof};
 use crate::doctor::finding::{Finding, Verdict};
 use crate::doctor::plan::Plan;
@@ -40,8 +40,21 @@ pub(super) fn examine(plan: &Plan, doors: &[DoorPlan]) -> Vec<Finding> {
         separate_cas(plan).on(&points::SEPARATE_CAS, &plan.name),
         together(with_tls().filter(|door| door.section != "peer").map(|door| revocation_of(plan, door)))
             .on(&points::REVOCATION, &plan.name),
-        Verdict::skip("the Postgres archive is not built yet").on(&points::ARCHIVE, &plan.name),
+        archive::wire(&archive_of(plan)).on(&points::ARCHIVE, &plan.name),
+        archive::kept(&archive_of(plan)).on(&points::ARCHIVE_KEPT, &plan.name),
     ]
+}
+
+fn archive_of(plan: &Plan) -> archive::Settings {
+    let is_set = |key: &str| plan.text(key).is_some();
+    archive::Settings {
+        database: is_set("archive.postgres.url"),
+        insecure: plan.switch("archive.postgres.insecure-no-tls"),
+        certificate: is_set("archive.postgres.cert"),
+        password: is_set("archive.postgres.password-file") || is_set("archive.postgres.password-env"),
+        unbound: plan.text("archive.postgres.channel-binding").as_deref() == Some("prefer"),
+        retention: is_set("archive.retention-days") || is_set("archive.retention-bytes"),
+    }
 }
 
 /// Whether a door's files can be used, by the same code that uses them, and when each ends.
