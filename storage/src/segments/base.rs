@@ -35,23 +35,25 @@ pub(crate) fn write_base(
     disk::write_file_durably(disk, &path, &bytes).map_err(io_error("writing", &path))
 }
 
-/// Reads it; a damaged one is a fault, and as good as none.
-pub(crate) fn read_base(
-    disk: &dyn Disk,
-    dir: &Path,
-    lineage: &ClusterId,
-) -> Result<Result<Option<ArchiveMark>, SegmentFault>, SegmentError> {
+/// Reads it; one that is damaged or cannot be read is a fault, and as good as none.
+pub(crate) fn read_base(disk: &dyn Disk, dir: &Path, lineage: &ClusterId) -> Result<Option<ArchiveMark>, SegmentFault> {
     let path = path(dir);
-    if !disk.exists(&path).map_err(io_error("looking for", &path))? {
-        return Ok(Ok(None));
+    let found = disk.exists(&path).and_then(|exists| exists.then(|| disk::read_file(disk, &path)).transpose());
+    let checked = match found {
+        Ok(None) => return Ok(None),
+        Ok(Some(bytes)) => check(&bytes, lineage),
+        Err(error) => Err(format!("it cannot be read: {error}")),
+    };
+    checked.map(Some).map_err(|why| SegmentFault { name: NAME.to_owned(), after: 0, upto: 0, why })
+}
+
+fn check(bytes: &[u8], lineage: &ClusterId) -> Result<ArchiveMark, String> {
+    format::check(bytes, LEN, MAGIC, "content")?;
+    let found = ClusterId(format::array(bytes, 16));
+    if found != *lineage {
+        return Err(format!("it is of another cluster, {found}"));
     }
-    let bytes = disk::read_file(disk, &path).map_err(io_error("reading", &path))?;
-    let checked = format::check(&bytes, LEN, MAGIC, "content").and_then(|()| {
-        let found = ClusterId(format::array(&bytes, 16));
-        if found == *lineage { Ok(()) } else { Err(format!("it is of another cluster, {found}")) }
-    });
-    let fault = |why| SegmentFault { name: NAME.to_owned(), after: 0, upto: 0, why };
-    Ok(checked.map(|()| Some(format::mark(&bytes, 32, 40))).map_err(fault))
+    Ok(format::mark(bytes, 32, 40))
 }
 
 fn path(dir: &Path) -> PathBuf {

@@ -38,7 +38,7 @@ impl Catalog {
                 catalog.take(disk, dir, name, lineage);
             }
         }
-        match read_base(disk, dir, lineage)? {
+        match read_base(disk, dir, lineage) {
             Ok(base) => (catalog.base, catalog.is_base_durable) = (base, base.is_some()),
             Err(fault) => catalog.faults.push(fault),
         }

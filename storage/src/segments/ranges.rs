@@ -112,7 +112,8 @@ mod tests {
                 prop_assert_eq!(&flat, &model);
                 prop_assert!(ranges.0.windows(2).all(|pair| pair[0].1 < pair[1].0));
                 let gaps = ranges.gaps(5, 30);
-                prop_assert!((1..40).all(|index| gaps.covers(index) == (index > 5 && index <= 30 && !flat.contains(&index))));
+                let is_gap = |index: &u64| (6..=30).contains(index) && !flat.contains(index);
+                prop_assert!((1..40).all(|index| gaps.covers(index) == is_gap(&index)));
                 let reach = (4..).find(|index| !flat.contains(&(index + 1))).unwrap();
                 prop_assert_eq!(ranges.reach(4), Some(reach).filter(|reach| *reach > 4));
             }
