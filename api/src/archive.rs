@@ -123,6 +123,14 @@ pub struct Backfilled {
     pub baseline: u64,
 }
 
+impl Backfilled {
+    /// Of a database that nothing was wrong with.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self { before: None, after: None, rows: 0, gaps: Vec::new(), baseline: 0 }
+    }
+}
+
 /// Why a call of the archive has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveFault {

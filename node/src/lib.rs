@@ -7,6 +7,7 @@
 //! | [`serve`] | one node: parts, doors, key import, graceful stop |
 //! | [`dev`] | a whole cluster of child processes on loopback |
 //! | [`tour`] | what the cluster promises, shown step by step |
+//! | [`archive`] | the exporter of the leader, and the archive in a database |
 //! | [`connect`] | the sidecar: plain HTTP on loopback to mutual TLS |
 //! | [`bench`] | mainnet-shaped slots against a cluster, measured |
 //! | [`doctor`] | a configuration or a cluster beside the security guidelines, point by point |
@@ -16,6 +17,8 @@
 //!
 //! In: files, flags, signals. Out: a process. Deliberately absent: rules, agreement, keys, HTTP semantics.
 
+#[cfg(feature = "postgres")]
+pub mod archive;
 pub mod bench;
 pub mod certs;
 pub mod cli;

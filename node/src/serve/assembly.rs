@@ -7,14 +7,14 @@ use super::readiness::Readiness;
 use super::reload::{OnRequest, Reload};
 use super::token::TokenFile;
 use super::{OnFatal, ServeError, join_token, key_feed, sealers};
-use crate::config::{self, ApiConfig, Config, DiskConfig, FollowerRequests, LimitsConfig, Rate};
+use crate::config::{self, ApiConfig, ArchiveConfig, Config, DiskConfig, FollowerRequests, LimitsConfig, Rate};
 use consigner_api::audit::Auditor;
-use consigner_api::{App, BackOff, ClientPolicy, DoorRates, KeyManagerPolicy, Limits, RateLimit};
+use consigner_api::{App, ArchiveAccess, BackOff, ClientPolicy, DoorRates, KeyManagerPolicy, Limits, RateLimit};
 use consigner_gate::ReloadableClientTls;
 use consigner_gate::oauth::TokenVerifier;
 use consigner_gate::tls::ALPN_PEER;
 use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions};
-use consigner_raft::{Cluster, ClusterOptions, DiskOptions, Member};
+use consigner_raft::{Cluster, ClusterOptions, DiskOptions, Member, OutboxMode, OutboxOptions, Retention};
 use consigner_rules::Network;
 use consigner_rules::command::ClusterIdentity;
 use consigner_storage::AuditError;
@@ -72,6 +72,12 @@ fn disk_options(disk: DiskConfig) -> DiskOptions {
     DiskOptions { warn_percent, stop_percent, snapshot_bytes, ..DiskOptions::default() }
 }
 
+fn outbox_options(archive: &ArchiveConfig) -> OutboxOptions {
+    let retention = Retention { age: archive.retention, bytes: archive.retention_bytes };
+    let mode = if archive.postgres.is_some() { OutboxMode::Archived } else { OutboxMode::Embedded(retention) };
+    OutboxOptions { mode, share_percent: archive.outbox_share_percent, ..OutboxOptions::default() }
+}
+
 pub(super) fn cluster_options(
     config: &Config,
     parts: &Parts,
@@ -93,7 +99,7 @@ pub(super) fn cluster_options(
         timing: config.raft.clone(),
         snapshot_every: config.snapshot_every,
         disk: disk_options(config.disk),
-        outbox: consigner_raft::OutboxOptions::default(),
+        outbox: outbox_options(&config.archive),
         on_keys: Arc::new(move |feed| key_feed::feed(&fed, feed)),
         on_settle: Arc::new(move || {
             let custody = settling.clone();
@@ -110,6 +116,7 @@ pub(super) fn app(
     config: &Config,
     parts: &Parts,
     reload: &Arc<Reload>,
+    archive: Option<Arc<dyn ArchiveAccess>>,
     cluster: Cluster,
     chain: Network,
     identity: ClusterIdentity,
@@ -123,7 +130,7 @@ pub(super) fn app(
         keymanager: keymanager(config, parts.token.as_ref()),
         audit: parts.audit.clone(),
         reload: Some(Arc::new(OnRequest(reload.clone()))),
-        archive: None,
+        archive,
         identity,
         network: Arc::new(chain),
         hosts: host_allowlist,

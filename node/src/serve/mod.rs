@@ -8,6 +8,7 @@
 //! ```
 //! In: a checked [`Config`]. Out: a running [`Node`]. Deliberately absent: every decision; this file only connects.
 
+mod archive;
 mod assembly;
 pub mod audit;
 mod describe;
@@ -148,17 +149,19 @@ impl Node {
         let (cluster, peers) = Cluster::open(options).await?;
         let sources = Sources::new(&config, cluster.clone(), &parts);
         let reload = Reload::new(&sources, parts.token.clone(), parts.audit.clone());
-        let app = Arc::new(app(&config, &parts, &reload, cluster.clone(), chain, identity));
+        let background = CancellationToken::new();
+        let archive = archive::start(&config, &cluster, &background);
+        let app = Arc::new(app(&config, &parts, &reload, archive, cluster.clone(), chain, identity));
         let opened = open(&config, &parts, &app, peers, &readiness, &on_fatal).await;
         let (doors, pid_file) = match opened {
             Ok(opened) => opened,
             Err(error) => {
+                background.cancel();
                 // The storage is closed in order, so that the next start finds it so.
                 cluster.shutdown(CLUSTER_STOP).await;
                 return Err(error);
             }
         };
-        let background = CancellationToken::new();
         spawn_needed("opens keys", parts.custody.clone().run(), &background, &on_fatal);
         start_import(&config, &parts, &cluster, &readiness, &background);
         spawn_needed("reads key sources", sources.run(), &background, &on_fatal);
