@@ -155,7 +155,7 @@ impl Committee {
                     self.counts.refused.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
-                // Another node, or this one later, may know. `None`: it was sent to and fro, or nothing may be sent any more.
+                // Another node, or this one later, may know. `None`: sent to and fro, or nothing may be sent any more.
                 Some(Reply::Answer { .. } | Reply::Lost(_)) | None => {}
             }
             if clock.now() > until {
