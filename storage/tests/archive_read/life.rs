@@ -128,8 +128,11 @@ pub fn expected<'a>(rows: impl IntoIterator<Item = &'a ArchiveRow>, more: &[Hist
     file.reduce()
 }
 
+/// Slot; source and target.
+pub type Greatest = (Option<u64>, Option<(u64, u64)>);
+
 /// The marks of one validator alone.
-pub fn marks(histories: &[HistoryImport], key: PublicKey) -> Option<(Option<u64>, Option<(u64, u64)>)> {
+pub fn marks(histories: &[HistoryImport], key: PublicKey) -> Option<Greatest> {
     let history = histories.iter().find(|history| history.public_key == key)?;
     let vote = history.attestation.map(|vote| (vote.max_source_epoch, vote.max_target_epoch));
     Some((history.block.map(|block| block.slot), vote))

@@ -16,7 +16,7 @@ async fn rows_come_back_whole_and_in_order() {
     let Some(servers) = Servers::start(dir.path()) else { return };
     let (_writer, lineage, rows, mark) = archived(&servers, "archive").await;
     let mut archive = servers.db(READER, "archive").connect().await.unwrap();
-    assert_eq!(archive.lineages().await.unwrap(), [lineage.clone()]);
+    assert_eq!(archive.lineages().await.unwrap(), std::slice::from_ref(&lineage));
     assert_eq!(archive.head(&lineage).await.unwrap(), Some(mark));
     for max in [1, 7, 100_000] {
         let (mut found, mut after) = (Vec::new(), 0);
