@@ -172,6 +172,7 @@ fn a_state_of_newer_rules_is_refused_at_the_start_and_left_alone() {
         ..StateWrite::default()
     };
     recovered.store.commit(write).unwrap();
+    drop(recovered.outbox);
     let store = Arc::try_unwrap(recovered.store).ok().unwrap();
     store.close().unwrap();
     drop((recovered.wal, recovered.dir));
