@@ -6,7 +6,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`cluster`] | the calls of the rest of the node; the one place where permits are minted |
-//! | `archive` | the mark of the archive; the outbox is purged by it, spilled, healed, and kept within its share of the disk |
+//! | `archive` | the mark of the archive; the outbox is purged by it, spilled, healed, kept within its share of the disk |
 //! | `authorize` | from a request to a verdict: here, at the leader, or "not now" |
 //! | `backup`, [`restore`] | a copy of the state while the cluster signs; a new cluster out of what is left of a lost one |
 //! | `batcher` | all writes of commands, at most two entries on their way |
