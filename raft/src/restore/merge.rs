@@ -1,7 +1,8 @@
 //! Several sources, one state: the most advanced one as the base, the histories of all by maxima.
 //!
-//! In: sources of one cluster, histories of interchange files and of its archive. Out: the state, and what each source brought. No watermark
-//! is below that of any source (S3); what two sources know differently at one slot or target cannot be repeated.
+//! In: sources of one cluster, histories of interchange files and of its archive. Out: the state, and what each source
+//! brought. No watermark is below that of any source (S3); what two sources know differently at one slot or target cannot
+//! be repeated.
 //! Deliberately absent: keys, policy and tokens of any source but the base: a key that was deleted stays deleted.
 
 use super::source::{Source, SourceKind};

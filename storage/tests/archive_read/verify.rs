@@ -71,8 +71,8 @@ async fn marks(servers: &Servers, mark: ArchiveMark, rows: u64) {
     let more = ArchiveMark { rows: rows + 1, ..mark };
     for known in [other, more] {
         let report = verify(&mut archive, &lineage, Some(known), |_| ()).await.unwrap();
-        let named = |fault: &consigner_storage::archive::Fault| matches!(fault.kind, FaultKind::OtherMark { mark, .. } if mark == known);
-        assert!(report.faults.len() == 1 && report.faults.iter().all(named), "{:?}", report.faults);
+        let named = |kind: &FaultKind| matches!(kind, FaultKind::OtherMark { mark, .. } if *mark == known);
+        assert!(report.faults.len() == 1 && report.faults.iter().all(|fault| named(&fault.kind)), "{:?}", report.faults);
     }
     let ahead = ArchiveMark { index: 1 << 40, ..mark };
     let report = verify(&mut archive, &lineage, Some(ahead), |_| ()).await.unwrap();
