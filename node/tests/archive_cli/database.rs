@@ -175,26 +175,30 @@ fn exported(place: &Place, key: PublicKey) {
     assert_eq!(live.reduce(), alone.reduce());
 }
 
-/// One number in one row: found, named; and put right again.
+/// One number in one row, one word in another: found, named; and put right again.
 fn tampered(place: &Place) {
     let (dev, reader) = (place.dev(), place.reader());
-    let change = |by: &str| {
-        place.postgres.sql(
-            "consigner",
-            &format!(
-                "UPDATE consigner.signed_attestations SET target_epoch = target_epoch {by} WHERE log_index =
-                 (SELECT min(log_index) FROM consigner.signed_attestations) RETURNING log_index"
-            ),
-        )
-    };
-    let printed = change("+ 1000000");
-    let index = printed.lines().next().unwrap().trim().to_owned();
     let asked = Place::on_reader(&reader, &["verify"], &["--dir", &dev]);
-    let (exit, stdout, stderr) = archive(&asked);
-    assert_eq!(exit, 1, "{stdout} {stderr}");
-    assert!(stdout.contains("BROKEN") && stdout.contains("signed_attestations") && stdout.contains(&index), "{stdout}");
-    assert!(stdout.contains("INVENTED"), "above every watermark: {stdout}");
-    change("- 1000000");
+    let change = |table: &str, what: &str| {
+        let first = format!("(SELECT min(log_index) FROM consigner.{table})");
+        let set = format!("UPDATE consigner.{table} SET {what} WHERE log_index = {first} RETURNING log_index");
+        place.postgres.sql("consigner", &set).lines().next().unwrap().trim().to_owned()
+    };
+    let broken = || {
+        let (exit, stdout, stderr) = archive(&asked);
+        assert_eq!(exit, 1, "{stdout} {stderr}");
+        assert!(stdout.contains("BROKEN") && stdout.contains("does NOT hold"), "{stdout}");
+        stdout
+    };
+    change("signed_attestations", "target_epoch = target_epoch + 1000000");
+    let said = broken();
+    // Such a row consists of its columns alone: the chain says in which batch it was altered, the cluster whose it is.
+    assert!(said.contains("batch (") && said.contains("INVENTED") && said.contains("target epoch"), "{said}");
+    change("signed_attestations", "target_epoch = target_epoch - 1000000");
+    let index = change("key_events", "kind = kind || '!'");
+    let said = broken();
+    assert!(said.contains("key_events") && said.contains(&index), "{index}: {said}");
+    change("key_events", "kind = rtrim(kind, '!')");
     let (exit, stdout, stderr) = archive(&asked);
     assert_eq!(exit, 0, "{stdout} {stderr}");
 }
