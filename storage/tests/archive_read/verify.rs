@@ -72,7 +72,11 @@ async fn marks(servers: &Servers, mark: ArchiveMark, rows: u64) {
     for known in [other, more] {
         let report = verify(&mut archive, &lineage, Some(known), |_| ()).await.unwrap();
         let named = |kind: &FaultKind| matches!(kind, FaultKind::OtherMark { mark, .. } if *mark == known);
-        assert!(report.faults.len() == 1 && report.faults.iter().all(|fault| named(&fault.kind)), "{:?}", report.faults);
+        assert!(
+            report.faults.len() == 1 && report.faults.iter().all(|fault| named(&fault.kind)),
+            "{:?}",
+            report.faults
+        );
     }
     let ahead = ArchiveMark { index: 1 << 40, ..mark };
     let report = verify(&mut archive, &lineage, Some(ahead), |_| ()).await.unwrap();
