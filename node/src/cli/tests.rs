@@ -54,6 +54,20 @@ fn the_commands_of_the_contract_are_understood() {
         "consigner policy token list --dir d",
         "consigner policy token revoke --dir d 0123456789abcdef 0123456789abcdee",
         "consigner bench --dir d --validators 10000 --slots 8 --distinct-roots --json --kills 10",
+        "consigner archive status --dir d --json",
+        "consigner archive verify --url postgres://a@b/c --db-ca d --db-cert e --db-key f --db-password-file g \
+         --endpoint https://a:1 --ca c --cert d --key e --json",
+        "consigner archive verify --config n.yaml --dir d --lineage 00112233445566778899aabbccddeeff",
+        "consigner archive verify --data-dir d",
+        "consigner archive show --db postgres://a@b/c --db-insecure-no-tls --epoch 7-9 --kind block,refusal --since 7d \
+         --client vc-1 --node 2 --last 20 --json",
+        "consigner archive show --data-dir d --slot 7",
+        "consigner archive export --url postgres://a@b/c --db-ca d --db-password-env P --db-channel-binding prefer --to f",
+        "consigner archive export --data-dir d --keys-file k --genesis-validators-root \
+         0x4b363db94e286120d76eb905340fdd4e54bfe9f06bf33ff6cf5ad27f511bfe95 --to f --json",
+        "consigner archive backfill --dir d --accept-gap",
+        "consigner archive migrate --url postgres://a@b/c --db-ca d --writer w --reader r --dry-run",
+        "consigner archive migrate --config n.yaml --adopt 00112233445566778899aabbccddeeff --json",
         "consigner config check --config c.yaml",
     ] {
         accepted(line);

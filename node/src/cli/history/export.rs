@@ -18,7 +18,7 @@ const EXAMPLES: &str = "Examples:
   consigner history export --dir ./consigner-dev --complete --to everything.json
 
 The minimal file has the newest block and attestation of each validator; every signer refuses what lies at or below them,
-so it is all that another signer needs. --complete adds every record that the asked node still has.
+so it is all that another signer needs. --complete adds every record that the asked node has, or the archive for it.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 with --complete: the node lacks records from before the log index that is named
 (the file has their maxima); another node may have them.";
