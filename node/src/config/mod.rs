@@ -5,6 +5,8 @@
 //! Deliberately absent: reading certificates and keys (their owners do that), defaults anywhere but in [`keys::KEYS`].
 
 pub mod archive;
+#[cfg(test)]
+mod archive_tests;
 pub mod disk;
 pub mod error;
 pub mod files;
