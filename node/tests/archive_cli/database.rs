@@ -126,6 +126,7 @@ fn the_archive_as_its_document_sets_it_up() {
     assert!(printed.contains("the live cluster agrees"), "{printed}");
     shown(&place, key);
     exported(&place, key);
+    imported(&place);
     tampered(&place);
     doctored(&place);
     dropped(&place, key);
@@ -173,6 +174,17 @@ fn exported(place: &Place, key: PublicKey) {
     assert_eq!(targets(&live, &key).len(), 4, "every one, not only the newest");
     assert_eq!(targets(&live, &key), targets(&alone, &key));
     assert_eq!(live.reduce(), alone.reduce());
+}
+
+/// The views, read as Web3Signer's database by our own import: nothing in them is news to the cluster.
+fn imported(place: &Place) {
+    let (dev, reader) = (place.dev(), place.reader());
+    let url = format!("{}?options=-csearch_path%3Dweb3signer", reader[1]);
+    let mut asked = vec!["history", "import", "--dir", &dev, "--web3signer-db", &url];
+    asked.extend(reader[2..].iter().map(String::as_str));
+    let (exit, stdout, stderr) = output(&asked);
+    assert_eq!(exit, 0, "{stdout} {stderr}");
+    assert!(stdout.lines().filter(|line| line.contains("0x")).all(|line| line.contains("unchanged")), "{stdout}");
 }
 
 /// One number in one row, one word in another: found, named; and put right again.

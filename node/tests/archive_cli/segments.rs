@@ -25,7 +25,8 @@ fn spill(data_dir: &Path) {
 fn rows(data_dir: &str) -> usize {
     let (exit, stdout, stderr) = archive(&["show", "--data-dir", data_dir, "--kind", "attestation", "--json"]);
     assert_eq!(exit, 0, "{stderr}");
-    stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).count()
+    let rows: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    rows.len()
 }
 
 #[test]
