@@ -80,10 +80,10 @@ struct Archive {
     #[arg(long, value_name = "N", default_value_t = 6)]
     rounds: usize,
     /// With --throughput: slots of a phase
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 64)]
     slots: u64,
     /// With --throughput: validators of each cluster
-    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
     validators: u64,
     /// The consigner to test [default: the one beside this program, or $CONSIGNER_BIN]
     #[arg(long, value_name = "FILE")]

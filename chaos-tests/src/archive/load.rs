@@ -2,7 +2,8 @@
 //! root through another node.
 //!
 //! In: keys, nodes, a seed. Out: exchanges in the history, and how many were decided. A client tries the next node until
-//! it knows what became of its duty, as validator clients do. Deliberately absent: judgement.
+//! it knows what became of its duty, as validator clients do; a few hang up in the middle and never learn. Deliberately
+//! absent: judgement.
 
 use crate::oracle::courier::Agent;
 use crate::oracle::{Content, Courier, Message, Phase, Reply};
@@ -22,6 +23,12 @@ pub const COMMITTEE: usize = 8;
 
 /// One duty in so many has a rival with another root.
 const RIVALS: u64 = 5;
+
+/// One duty in so many is left by its client while it is under way: its reply is lost, and nobody asks again.
+const LEFT: u64 = 40;
+
+/// The longest that such a client waits, in milliseconds: as long as a decision takes, so that it is lost before and after.
+const LEFT_AFTER_MS_MAX: u64 = 60;
 
 /// Between two tries of one duty.
 const AGAIN: Duration = Duration::from_millis(30);
@@ -95,6 +102,14 @@ impl Load {
     }
 }
 
+struct Duty {
+    message: Arc<Message>,
+    /// Place of the node that is asked first.
+    first: usize,
+    /// When its client hangs up, if it does.
+    left_after: Option<Duration>,
+}
+
 struct Committee {
     courier: Arc<Courier>,
     chain: Chain,
@@ -109,17 +124,20 @@ struct Committee {
 impl Committee {
     async fn run(mut self, pause: Duration, mut stopped: watch::Receiver<bool>) {
         while !*stopped.borrow() {
-            let slot = self.slot();
+            let slot = self.slot(true);
             if slot.is_empty() {
                 return;
             }
-            join_all(slot.into_iter().map(|(message, first)| self.perform(message, first))).await;
+            join_all(slot.into_iter().map(|duty| self.perform(duty))).await;
             let _elapsed = timeout(pause, stopped.changed()).await;
         }
+        // Decided after whatever a client has left behind: nothing comes into the archive later.
+        let last = self.slot(false);
+        join_all(last.into_iter().map(|duty| self.perform(duty))).await;
     }
 
-    /// The duties of the next slot, each with the place of the node that is asked first.
-    fn slot(&mut self) -> Vec<(Arc<Message>, usize)> {
+    /// The duties of the next slot; perhaps with clients that leave.
+    fn slot(&mut self, may_leave: bool) -> Vec<Duty> {
         self.epoch += 1;
         let vote = Content::Attestation { source: self.epoch - 1, target: self.epoch };
         let block = Content::Block { slot: self.epoch * self.chain.slots_per_epoch() };
@@ -133,20 +151,32 @@ impl Committee {
             for rival in 0..rivals {
                 self.head += 1;
                 let message = self.chain.message(key, content, self.head).ok().map(Arc::new);
-                duties.extend(message.map(|message| (message, first + rival)));
+                let leaves = may_leave && self.rng.below(LEFT) == 0;
+                let left_after = leaves.then(|| Duration::from_millis(1 + self.rng.below(LEFT_AFTER_MS_MAX)));
+                duties.extend(message.map(|message| Duty { message, first: first + rival, left_after }));
             }
         }
         duties
     }
 
-    async fn perform(&self, message: Arc<Message>, first: usize) {
+    async fn perform(&self, duty: Duty) {
+        let asked = self.ask_until_decided(&duty);
+        match duty.left_after {
+            // The request is dropped with its connection; it may have been decided, and may be still.
+            Some(after) => drop(timeout(after, asked).await),
+            None => asked.await,
+        }
+    }
+
+    async fn ask_until_decided(&self, duty: &Duty) {
+        let Duty { message, first, .. } = duty;
         let clock = *self.courier.history().clock();
         let until = clock.now() + DUTY_MAX;
-        for number in first.. {
+        for number in *first.. {
             let Some(node) = number.checked_rem(self.nodes.len()).and_then(|place| self.nodes.get(place)) else {
                 return;
             };
-            match self.courier.ask(*node, &message, Agent::Unknown, Phase::Storm).await {
+            match self.courier.ask(*node, message, Agent::Unknown, Phase::Storm).await {
                 Some(Reply::Answer { status: 200, .. }) => {
                     self.counts.signed.fetch_add(1, Ordering::Relaxed);
                     return;

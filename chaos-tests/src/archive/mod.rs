@@ -57,6 +57,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// What clients left behind is decided within seconds of their end.
+const SETTLED_TRIES: usize = 10;
+
 /// What `archive verify` must find.
 const VERIFY: &str = "consigner archive verify";
 
@@ -206,9 +209,9 @@ async fn played(
     // The clients are gone; what waits for the archive does not become more.
     let idle = Load::start(&courier, &chain, &[], 0, &pace);
     let stage = Stage { cluster, courier: &courier, database, load: &idle };
+    let proof = Proof { outages, ..settled(options, &stage).await? };
     let views = stage.until_archived().await?;
     let verify = verified(options, database, cluster).await?;
-    let proof = Proof { outages, ..proof(options, database, cluster, &courier).await? };
     let mut violations = judge(&proof);
     violations.extend(of_answers(&proof));
     if verify.0 != Some(0) {
@@ -263,12 +266,22 @@ async fn verified(
     Ok((ended.code, format!("{}{}", ended.stdout, ended.stderr)))
 }
 
-async fn proof(
-    options: &ArchiveOptions,
-    database: &Database,
-    cluster: &Cluster,
-    courier: &Courier,
-) -> Result<Proof, ArchiveError> {
+/// Rows, watermarks and exports of one state: all was archived before they were read and after it, and nothing had come.
+async fn settled(options: &ArchiveOptions, stage: &Stage<'_>) -> Result<Proof, ArchiveError> {
+    for _ in 0..SETTLED_TRIES {
+        stage.until_archived().await?;
+        let found = proof(options, stage).await?;
+        stage.until_archived().await?;
+        let again = stage.database.rows().await.map_err(|why| ArchiveError::Broken { what: "the rows", why })?;
+        if (&found.signed, &found.refused) == (&again.0, &again.1) {
+            return Ok(found);
+        }
+    }
+    Err(ArchiveError::Broken { what: "an archive at rest", why: "rows came after all clients were gone".to_owned() })
+}
+
+async fn proof(options: &ArchiveOptions, stage: &Stage<'_>) -> Result<Proof, ArchiveError> {
+    let Stage { cluster, courier, database, .. } = stage;
     let broken = |what| move |why| ArchiveError::Broken { what, why };
     let (signed, refused) = database.rows().await.map_err(broken("the rows"))?;
     let mut live = BTreeMap::new();
