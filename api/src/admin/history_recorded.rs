@@ -3,8 +3,8 @@
 //!
 //! In: `?after=INDEX` (of the log; 0 begins), `&upto=INDEX` (of the first page, so that a cluster that goes on signing
 //! has an end), `&pubkeys=0x..,0x..`. Out: an interchange with what these entries recorded, where the next page begins,
-//! and from which log index on nothing is missing. A page for which the database is needed is 503 while that is away. Each page is of bounded size. What was imported is listed as
-//! the cluster keeps it: by its maxima.
+//! and from which log index on nothing is missing. A page for which the database is needed is 503 while that is away.
+//! Each page is of bounded size. What was imported is listed as the cluster keeps it: by its maxima.
 //! Deliberately absent: the sum of the pages. Who joins them also asks for the minimal export, which covers every gap.
 
 use super::{history_query, history_turn};

@@ -36,7 +36,8 @@ type Named<'c> = (String, &'c Path, Kind);
 impl Config {
     /// Whether every file that the node will read exists and can be opened, and is private if it is a secret, and whether
     /// the TLS files hold what they should. Returns remarks: about sources that are not there (keys that the cluster holds
-    /// sign without them), about files for the archive's database that are not there (so is it: never in the way), and about files that are used although others can read them.
+    /// sign without them), about files for the archive's database that are not there (a node starts without it), and
+    /// about files that are used although others can read them.
     ///
     /// # Errors
     /// One problem per file, by key.
