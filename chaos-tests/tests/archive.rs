@@ -37,7 +37,7 @@ async fn proved(way: Way, troubles: &[Trouble]) -> Option<ArchiveReport> {
     assert!(report.is_good(), "CONSIGNER_CHAOS_SEED={seed} does it again:\n{report}");
     assert!(report.signed + report.refused >= DECISIONS, "{report}");
     assert!(report.refused > 0, "rivals were among the requests: {report}");
-    assert!(report.batches > 5, "a run of one batch shows little: {report}");
+    assert!(report.batches >= troubles.len() as u64, "the mark moved after each of them: {report}");
     Some(report)
 }
 
