@@ -122,7 +122,7 @@ fn the_archive_as_its_document_sets_it_up() {
     place.until_archived();
 
     let printed = place.step("look");
-    assert!(printed.contains("exporting") && printed.contains("the chain holds"), "{printed}");
+    assert!(printed.contains("postgres") && printed.contains("the chain holds"), "{printed}");
     assert!(printed.contains("the live cluster agrees"), "{printed}");
     shown(&place, key);
     exported(&place, key);
