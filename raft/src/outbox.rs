@@ -72,6 +72,23 @@ impl Cluster {
         Ok(self.outbox()?.since()?)
     }
 
+    /// Up to which log index no recorded change behind `after` is missing here; `None` if those of the very next entry
+    /// are. Asked after reading, it says how far what was read is everything. Blocking.
+    ///
+    /// # Errors
+    /// [`RecordedError`].
+    pub fn recorded_reach(&self, after: u64) -> Result<Option<u64>, RecordedError> {
+        Ok(self.outbox()?.reach(after)?)
+    }
+
+    /// The log indexes whose changes are missing here, each as (after, up to and with), oldest first, as of now. Blocking.
+    ///
+    /// # Errors
+    /// [`RecordedError`].
+    pub fn recorded_holes(&self) -> Result<Vec<(u64, u64)>, RecordedError> {
+        Ok(self.outbox()?.holes()?)
+    }
+
     /// Index of the last entry whose changes can be read from the outbox.
     #[must_use]
     pub fn applied_index(&self) -> u64 {

@@ -35,4 +35,13 @@ impl Outbox {
         page.cut(&coverage);
         Ok(page.finish()?)
     }
+
+    /// Up to where no row behind `after` is missing, as of now; `None` if the entry right behind `after` belongs to a
+    /// hole. Asked after reading, it says how far what was read is everything.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn reach(&self, after: u64) -> Result<Option<u64>, OutboxError> {
+        Ok(self.coverage(&self.catalog())?.reach(after))
+    }
 }
