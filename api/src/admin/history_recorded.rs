@@ -91,13 +91,15 @@ struct Page {
     /// The last log index of this page, if more follow.
     next: Option<u64>,
     since: u64,
+    /// Greatest end of a hole that rows were read over. It may be filled before the page ends; they are missing in it.
+    passed: u64,
 }
 
 impl Page {
     async fn read(app: &App, root: Root, asked: Asked, upto: u64) -> Result<Self, ApiError> {
         let mut after = asked.after;
         let file = Interchange::new(root);
-        let mut page = Self { asked, upto, file, records: 0, rows_read: 0, next: None, since: u64::MAX };
+        let mut page = Self { asked, upto, file, records: 0, rows_read: 0, next: None, since: u64::MAX, passed: 0 };
         let mut used_archive = false;
         while after < upto {
             if page.is_full() {
@@ -116,6 +118,9 @@ impl Page {
                 }
                 None => {
                     let Some(rows) = kept(app, after).await? else { continue };
+                    if since > after {
+                        page.passed = page.passed.max(since);
+                    }
                     let reached = rows.last().map_or(upto, |row| row.index);
                     (rows, reached)
                 }
@@ -123,7 +128,7 @@ impl Page {
             page = compute(move || page.with(rows)).await?;
             after = reached;
         }
-        page.since = page.complete_after(app, used_archive).await?;
+        page.since = page.complete_after(app, used_archive).await?.max(page.passed);
         Ok(page)
     }
 

@@ -9,7 +9,7 @@ use crate::config::{PostgresConfig, PostgresServer};
 use crate::report::one_line;
 use consigner_api::{ArchiveAccess, ArchiveCall, ArchiveFault, Backfilled, ExporterStatus};
 use consigner_raft::{Cluster, Recorded};
-use consigner_rules::archive::ArchiveRow;
+use consigner_rules::archive::{ArchiveMark, ArchiveRow};
 use consigner_storage::archive::{ArchiveDb, ArchiveError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,7 +112,17 @@ impl DatabaseArchive {
         let identity = self.cluster.read(|state| state.identity().cloned());
         let identity =
             identity.ok_or_else(|| ArchiveFault::Refused("the cluster is not initialised yet".to_owned()))?;
-        Link::open(&self.reader, &identity).await.map_err(away)
+        let mark = self.cluster.archive_mark();
+        let link = Link::find(&self.reader, &identity).await.map_err(away)?;
+        let Some(mut link) = link else {
+            return Err(ArchiveFault::Away("the database holds nothing of this cluster".to_owned()));
+        };
+        // After the mark was read: a database behind it would be taken for one that holds everything.
+        let head = link.archive.head(&link.lineage).await.map_err(away)?;
+        match mark.map(|mark| holds(&mark, head.as_ref())) {
+            Some(Err(reason)) => Err(ArchiveFault::Away(reason)),
+            Some(Ok(())) | None => Ok(link),
+        }
     }
 
     async fn read(&self, after: u64, upto: u64, rows: usize) -> Result<Vec<Recorded>, ArchiveFault> {
@@ -126,6 +136,20 @@ impl DatabaseArchive {
         }
         Ok(entries)
     }
+}
+
+/// Whether a database with this head can hold everything up to the mark.
+fn holds(mark: &ArchiveMark, head: Option<&ArchiveMark>) -> Result<(), String> {
+    let index = head.map_or(0, |head| head.index);
+    if index < mark.index {
+        return Err(format!(
+            "the database holds rows up to log index {index} only, and had confirmed them up to {}; see `consigner archive \
+             status`",
+            mark.index
+        ));
+    }
+    let is_other = head.is_some_and(|head| head.index == mark.index && head.chain != mark.chain);
+    if is_other { Err("the database holds another content than was written to it".to_owned()) } else { Ok(()) }
 }
 
 /// Rows of one entry stand together.
@@ -170,4 +194,23 @@ impl ArchiveAccess for DatabaseArchive {
 
 fn away(error: ArchiveError) -> ArchiveFault {
     ArchiveFault::Away(one_line(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use consigner_rules::primitives::ClusterId;
+
+    #[test]
+    fn a_database_that_lost_rows_is_not_read_as_if_it_had_them() {
+        let mark = ArchiveMark { index: 100, rows: 7, ..ArchiveMark::begin(&ClusterId([1; 16])) };
+        let at = |index| ArchiveMark { index, ..mark };
+        let other = ArchiveMark { index: 100, rows: 7, ..ArchiveMark::begin(&ClusterId([2; 16])) };
+        assert_eq!(holds(&mark, Some(&at(100))), Ok(()));
+        assert_eq!(holds(&mark, Some(&at(101))), Ok(()), "the mark follows");
+        assert!(holds(&mark, Some(&at(99))).unwrap_err().contains("up to log index 99 only"));
+        assert!(holds(&mark, None).is_err());
+        assert!(holds(&mark, Some(&other)).unwrap_err().contains("another content"));
+    }
 }

@@ -40,7 +40,8 @@ pub(super) fn pieces(facts: &Facts) -> Vec<Piece> {
         }
     }
     match holes.first(mark) {
-        Some((after, upto)) if after <= mark && holes.is_hopeless => pieces.push(Piece::Gap(upto)),
+        // What the database has beyond the mark is no gap, whatever this node lacks.
+        Some((after, upto)) if after <= mark && upto > head && holes.is_hopeless => pieces.push(Piece::Gap(upto)),
         Some(_) | None => {}
     }
     pieces
@@ -66,7 +67,7 @@ impl Exporter {
         }
         let is_strange = self.is_strange(&facts, &pieces).await.map_err(away)?;
         if is_strange {
-            self.may_go_on(accept_gap).await?;
+            self.may_go_on(&facts, accept_gap).await?;
         }
         let mut at = facts.head();
         for piece in pieces {
@@ -105,15 +106,18 @@ impl Exporter {
 
     /// A backfill that was cut off leaves a head that the cluster has not agreed on, behind a gap. Anything else is not
     /// gone on with.
-    async fn may_go_on(&mut self, accept_gap: bool) -> Result<(), ArchiveFault> {
+    async fn may_go_on(&mut self, facts: &Facts, accept_gap: bool) -> Result<(), ArchiveFault> {
         let gaps = match &mut self.link {
             Some(link) => link.archive.gaps(&link.lineage).await.map_err(|error| away(error.into()))?,
             None => Vec::new(),
         };
-        if accept_gap && !gaps.is_empty() {
+        // It wrote a gap up to where this outbox begins; older gaps explain nothing.
+        let begin = facts.holes.since.min(facts.mark().index);
+        let is_explained = gaps.iter().any(|gap| gap.upto >= begin);
+        if accept_gap && is_explained {
             return Ok(());
         }
-        let reason = if gaps.is_empty() {
+        let reason = if !is_explained {
             "the archive has another content than the cluster recorded, and no gap that would explain it: it was altered, \
              or is another one; see `consigner archive verify`"
         } else {
@@ -134,10 +138,7 @@ impl Exporter {
             }
             Piece::Rows(upto) => {
                 while at.index < upto {
-                    let mut batch = self.batch(at, upto).await?;
-                    if batch.rows.is_empty() {
-                        batch.after.pass(upto);
-                    }
+                    let batch = self.batch(at, upto).await?;
                     self.write(&batch).await?;
                     done.rows += batch.rows.len() as u64;
                     at = batch.after;
@@ -156,11 +157,8 @@ impl Exporter {
     ) -> Result<ArchiveMark, Trouble> {
         let mark = facts.mark();
         if at.index <= mark.index {
-            let mut batch = self.batch(at, facts.applied).await?;
-            if batch.rows.is_empty() {
-                // The entry that moved the mark lies behind it, so there is always one.
-                batch.after.pass(facts.applied);
-            }
+            // The entry that moved the mark lies behind it, so there is always one; up to a hole at most.
+            let batch = self.batch(at, facts.applied).await?;
             self.write(&batch).await?;
             done.rows += batch.rows.len() as u64;
             at = batch.after;

@@ -153,42 +153,48 @@ impl Exporter {
             let (mut reached, mut after) = (from, from.index);
             loop {
                 let entries = cluster.recorded_after(after, ENTRIES_AT_ONCE)?;
-                let Some(last) = entries.last().map(|entry| entry.index) else { return Ok(reached) };
-                after = last;
+                let last = entries.last().map(|entry| entry.index);
                 for entry in entries.into_iter().take_while(|entry| entry.index <= upto) {
                     let mut batch = Batch::new(reached);
                     batch.take(entry);
                     reached = batch.after;
                 }
+                after = last.unwrap_or(u64::MAX);
                 if after >= upto {
-                    return Ok(reached);
+                    break;
                 }
             }
+            // Without all rows it cannot be told whether the database has the same.
+            if cluster.recorded_reach(from.index)?.is_none_or(|reach| reach < upto) {
+                let reason =
+                    format!("records of the log indexes after {} up to {upto} are missing on this node", from.index);
+                return Err(Trouble::new("hole", reason));
+            }
+            Ok(reached)
         })
         .await
     }
 
+    /// Reads what comes behind `from`, as far as no row is missing here.
     pub(super) async fn gather(&self, from: ArchiveMark, upto: u64) -> Result<Event, Trouble> {
         let rows = self.batch_rows;
         blocking(&self.cluster, move |cluster| {
-            let (mut batch, mut after) = (Batch::new(from), from.index);
-            while !batch.is_full(rows) && after < upto {
-                let entries = cluster.recorded_after(after, ENTRIES_AT_ONCE)?;
-                if entries.is_empty() {
-                    break;
-                }
+            let (mut batch, mut is_read) = (Batch::new(from), false);
+            while !is_read && !batch.is_full(rows) {
+                let entries = cluster.recorded_after(batch.after.index, ENTRIES_AT_ONCE)?;
+                is_read = entries.is_empty();
                 for entry in entries {
-                    after = entry.index;
-                    if after > upto || batch.is_full(rows) {
+                    is_read = entry.index > upto;
+                    if is_read || batch.is_full(rows) {
                         break;
                     }
                     batch.take(entry);
                 }
+                is_read |= batch.after.index >= upto;
             }
-            // Judged after reading: what went missing meanwhile must not be passed over.
-            if holes(cluster)?.first(from.index).is_some_and(|(hole, _)| hole < batch.after.index.min(upto)) {
-                let trouble = Trouble::new("hole", "records went missing while they were read");
-                return Err(Trouble { cure: super::trouble::Cure::LookAgain, ..trouble });
+            // Asked after reading: what went missing meanwhile must not be passed over.
+            if !batch.closes(cluster.recorded_reach(from.index)?, upto, is_read) {
+                return Err(Trouble::look_again("hole", "records are missing among those that were read"));
             }
             let is_full = batch.is_full(rows);
             Ok(Event::Gathered { batch, is_full })
@@ -235,10 +241,13 @@ impl Exporter {
 
 /// What this node's outbox misses.
 fn holes(cluster: &Cluster) -> Result<Holes, Trouble> {
-    let since = cluster.recorded_since()?;
-    let status = cluster.outbox_status();
-    let is_hopeless = status.healing.as_ref().is_some_and(Healing::is_hopeless);
-    Ok(Holes { since, known: status.holes, is_hopeless })
+    let (since, known) = (cluster.recorded_since()?, cluster.recorded_holes()?);
+    let mark = cluster.archive_mark().map_or(0, |mark| mark.index);
+    // What the members said counts for the hole that they were asked about alone.
+    let next = known.iter().find(|(_, upto)| *upto > mark);
+    let about = |healing: &Healing| next.is_some_and(|(after, upto)| healing.after <= *after && *upto <= healing.upto);
+    let is_hopeless = cluster.outbox_status().healing.is_some_and(|healing| about(&healing) && healing.is_hopeless());
+    Ok(Holes { since, known, is_hopeless })
 }
 
 fn identity(cluster: &Cluster) -> Result<ClusterIdentity, Trouble> {

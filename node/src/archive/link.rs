@@ -16,4 +16,13 @@ impl Link {
         let lineage = archive.enter(identity).await?;
         Ok(Self { archive, lineage })
     }
+
+    /// For reading: nothing is written, also where this cluster never was.
+    pub(super) async fn find(database: &ArchiveDb, identity: &ClusterIdentity) -> Result<Option<Self>, ArchiveError> {
+        let mut archive = database.connect().await?;
+        archive.check_schema().await?;
+        let lineages = archive.lineages().await?;
+        let own = lineages.into_iter().find(|lineage| lineage.cluster_id == identity.cluster_id);
+        Ok(own.map(|lineage| Self { archive, lineage }))
+    }
 }

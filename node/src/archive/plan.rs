@@ -192,11 +192,8 @@ impl Plan {
         Step::Advance(Committed { from, to })
     }
 
-    fn after_gather(&mut self, mut batch: Batch, upto: u64, is_full: bool) -> Step {
-        if batch.rows.is_empty() && upto != u64::MAX {
-            // Nothing more lies before the hole: the mark comes to its edge, where the next look finds it.
-            batch.after.pass(upto);
-        }
+    /// A batch without rows may still move: to the edge of a hole, where the next look finds it.
+    fn after_gather(&mut self, batch: Batch, upto: u64, is_full: bool) -> Step {
         if batch.after == batch.before {
             self.doing = Doing::Resting { from: batch.before, upto };
             return Step::Rest;

@@ -68,14 +68,16 @@ impl World {
     }
 
     fn gather(&self, from: ArchiveMark, upto: u64) -> Event {
-        let mut batch = Batch::new(from);
+        let (mut batch, mut is_read) = (Batch::new(from), true);
         for entry in self.outbox.iter().filter(|entry| entry.index > from.index && entry.index <= upto) {
             if batch.is_full(4) {
+                is_read = false;
                 break;
             }
             batch.take(entry.clone());
         }
         let is_full = batch.is_full(4);
+        assert!(batch.closes(Some(u64::MAX), upto, is_read));
         Event::Gathered { batch, is_full }
     }
 

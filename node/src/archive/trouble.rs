@@ -34,6 +34,11 @@ impl Trouble {
         Self { class, reason: reason.into(), cure: Cure::Retry }
     }
 
+    /// Something that another look may find otherwise.
+    pub(super) fn look_again(class: &'static str, reason: impl Into<String>) -> Self {
+        Self { cure: Cure::LookAgain, ..Self::new(class, reason) }
+    }
+
     /// Something that is not wrong, only not there yet.
     pub(super) fn waiting(class: &'static str, reason: impl Into<String>) -> Self {
         Self { cure: Cure::Wait, ..Self::new(class, reason) }

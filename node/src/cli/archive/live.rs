@@ -118,10 +118,11 @@ impl Live {
 /// What one node recorded behind `after`, and from which log index on it has everything.
 async fn behind(client: &ClusterClient, after: u64) -> Result<(u64, Vec<records::File>), LiveError> {
     let number = |text: &str| text.parse::<u64>().map_err(|_| LiveError::Answer(format!("{text:?} is no number")));
-    let (mut files, mut next, mut upto) = (Vec::new(), after.to_string(), None);
+    let (mut files, mut next, mut upto, mut since) = (Vec::new(), after.to_string(), None, 0);
     loop {
         let page = records::recorded(client, &next, upto.as_deref(), &Which::All).await?;
-        let since = number(&page.complete_from_log_index)?;
+        // A hole may be filled between two pages; what it held is missing in the first.
+        since = number(&page.complete_from_log_index)?.max(since);
         files.push(page.interchange);
         upto = Some(page.upto);
         match page.next {

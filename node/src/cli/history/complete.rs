@@ -63,21 +63,23 @@ pub(super) async fn export(client: &ClusterClient, which: &Which, to: Option<&Pa
     let mut gathered = Gathered::default();
     let (node, upto) = (first.node, first.upto.clone());
     let mut page = first;
+    let mut complete_from = 0;
     loop {
         check(&page, node)?;
+        // A hole may be filled between two pages; what it held is missing in the first.
+        complete_from = number(&page.complete_from_log_index)?.max(complete_from);
         gathered.take(page.interchange)?;
         gathered.write(&mut sink, GATHERED_MAX)?;
         let Some(next) = page.next else { break };
         page = records::recorded(&client, &next, Some(&upto), which).await?;
     }
-    let complete_from = page.complete_from_log_index;
     // Last, so that it covers what was signed while the pages were read.
     let minimal = records::minimal(&client, which).await?;
     gathered.cover(minimal)?;
     gathered.write(&mut sink, 0)?;
     sink.finish()?;
     let (validators, records) = (gathered.maxima.len(), gathered.written);
-    Ok(Exported { validators, records, complete_from: Some(complete_from), node })
+    Ok(Exported { validators, records, complete_from: Some(complete_from.to_string()), node })
 }
 
 /// The first node that answers gives all pages: each has an outbox of its own.
