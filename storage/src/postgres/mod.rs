@@ -7,9 +7,10 @@
 mod tls;
 mod url;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding, SslMode};
@@ -95,8 +96,7 @@ pub(crate) async fn connect(target: &Target<'_>) -> Result<Session, ConnectFault
     match target.server {
         ServerProof::Tls { ca, identity } => {
             config.ssl_mode(SslMode::Require).channel_binding(target.channel_binding);
-            let identity = identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
-            let tls = MakeRustlsConnect::new(tls::config(ca, identity)?);
+            let tls = MakeRustlsConnect::new(tls_config(ca, identity.as_ref()).await?);
             let (client, connection) = config.connect(tls).await.map_err(ConnectFault::Connect)?;
             Ok(driven(client, connection))
         }
@@ -107,6 +107,17 @@ pub(crate) async fn connect(target: &Target<'_>) -> Result<Session, ConnectFault
             Ok(driven(client, connection))
         }
     }
+}
+
+/// Files may lie where reading them takes long, and the threads of the runtime sign.
+async fn tls_config(ca: &Path, identity: Option<&(PathBuf, PathBuf)>) -> Result<ClientConfig, ConnectFault> {
+    let (asked, identity) = (ca.to_owned(), identity.cloned());
+    let read = tokio::task::spawn_blocking(move || {
+        let identity = identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+        tls::config(&asked, identity)
+    });
+    let failed = |_| ConnectFault::File { path: ca.to_owned(), problem: "reading it failed".to_owned() };
+    read.await.map_err(failed)?
 }
 
 fn driven<S, T>(client: Client, connection: Connection<S, T>) -> Session
