@@ -110,6 +110,16 @@ impl Outbox {
         }
     }
 
+    /// The first entries behind `after` of which no row is missing here, as a range (after, up to and with); `None` if
+    /// there are none, or nothing is known yet.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn covered_after(&self, after: u64) -> Result<Option<(u64, u64)>, OutboxError> {
+        let coverage = self.coverage(&self.catalog())?;
+        Ok(coverage.within(after, u64::MAX).as_slice().first().copied())
+    }
+
     /// Files, and parts of files, that are not what was written, and rows that contradict a segment.
     #[must_use]
     pub fn faults(&self) -> Vec<SegmentFault> {
