@@ -9,10 +9,12 @@
 //! A full outbox stops proposals, but unlike a full disk it must not keep a node from leading for good: only a leader
 //! moves the mark, and if every outbox is full nobody else could.
 
+use super::serve::ANSWERS_MAX;
 use super::{Healing, OutboxLevel, OutboxMode, OutboxOptions, OutboxStatus};
 use crate::disk_guard::MARGIN;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 
 /// Shares of the share, percent: when somebody should look, when somebody must, and when there is none left.
 const HALF_PERCENT: u64 = 50;
@@ -22,6 +24,8 @@ const FULL_PERCENT: u64 = 100;
 /// The outbox of this node as it was last seen.
 pub(crate) struct OutboxGuard {
     pub(crate) options: OutboxOptions,
+    /// Answers to members that are being read.
+    pub(crate) answers: Arc<Semaphore>,
     seen: Mutex<OutboxStatus>,
     is_full: AtomicBool,
 }
@@ -29,7 +33,8 @@ pub(crate) struct OutboxGuard {
 impl OutboxGuard {
     /// Has not looked yet.
     pub(crate) fn new(options: OutboxOptions) -> Self {
-        Self { options, seen: Mutex::default(), is_full: AtomicBool::new(false) }
+        let answers = Arc::new(Semaphore::new(ANSWERS_MAX));
+        Self { options, answers, seen: Mutex::default(), is_full: AtomicBool::new(false) }
     }
 
     /// What the outbox may take, bytes; `None` while the disk was not looked at.

@@ -3,8 +3,9 @@
 //! In: the holes in this node's outbox, answers of members. Out: rows, page by page, each durable before the next is asked
 //! for. Deliberately absent: holes below the mark (the archive has those rows) and what was removed on purpose.
 //!
-//! A member's answer counts for entries after its own `since` and up to what it has applied, and nowhere else. Rows are
-//! the same on every node: an answer that contradicts a row that lies here is not used, and is an alarm.
+//! A member's answer counts for the entries that it says it has whole, and nowhere else: a member that misses rows itself
+//! gives those between its holes. Rows are the same on every node: an answer that contradicts a row that lies here is not
+//! used, and is an alarm.
 
 use super::serve::ROWS_MAX;
 use super::{Healing, KeepError, MemberRows, OutboxMode};
@@ -16,6 +17,7 @@ use consigner_storage::{Outbox, OutboxError, SegmentError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long one answer may take: it is read and sent in a fraction of it.
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
@@ -26,43 +28,60 @@ const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Pages per turn, so that purging and spilling come to their turn.
 const PAGES_PER_TURN: usize = 8;
 
+/// How long a turn may take, for the same reason: members that hang must not keep this node's own disk waiting.
+const TURN: Duration = Duration::from_secs(10);
+
 /// A range of entries: after the first, up to and with the second.
 type Range = (u64, u64);
 
 /// Why a page is not used.
 #[derive(Debug)]
 enum Unused {
+    /// The member gave no answer: it is not asked again in this turn.
+    Unreached(String),
     /// See [`MemberRows::Silent`].
     Silent(String),
     /// See [`MemberRows::Contradicts`].
     Contradicts(u64),
 }
 
+/// What is left of a turn.
+struct Turn {
+    pages: usize,
+    until: Instant,
+    /// Members that gave no answer, and why.
+    unreached: BTreeMap<u64, String>,
+}
+
+impl Turn {
+    fn new() -> Self {
+        Self { pages: PAGES_PER_TURN, until: Instant::now() + TURN, unreached: BTreeMap::new() }
+    }
+
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    fn is_over(&self) -> bool {
+        self.pages == 0 || self.left().is_zero()
+    }
+}
+
 impl Cluster {
     /// Asks for what is missing, if anything is: of entries that the archive does not have yet, and that nobody removed
-    /// here on purpose.
+    /// here on purpose. Each hole is asked for by itself: what one member lacks of the first it may have of the next.
     pub(super) async fn heal(&self, outbox: &Arc<Outbox>) {
-        let mut healing: Option<Healing> = None;
-        for _ in 0..PAGES_PER_TURN {
-            // What cannot be read is told by the keeper's own turn.
-            let Ok(holes) = blocking(outbox, |outbox| Ok(outbox.holes()?)).await else { return };
-            let holes = above(self.archived_upto(), &holes);
-            let Some((after, upto)) = holes.first().copied() else {
-                return self.inner.outbox.heals(None);
-            };
-            let members = match healing.take() {
-                Some(known) => known.members,
-                None => self.ask_since().await,
-            };
-            let mut asked = Healing { after, upto, members };
-            let is_filled = self.fill_one(outbox, &holes, &mut asked).await;
-            self.inner.outbox.heals(Some(asked.clone()));
-            if !is_filled {
-                tracing::debug!(healing = ?asked, "nobody fills the hole in the outbox for now");
-                return;
+        // What cannot be read is told by the keeper's own turn.
+        let Ok(holes) = blocking(outbox, |outbox| Ok(outbox.holes()?)).await else { return };
+        let (mut turn, mut first) = (Turn::new(), None);
+        for hole in above(self.archived_upto(), &holes) {
+            if turn.is_over() {
+                break;
             }
-            healing = Some(asked);
+            let left = self.heal_one(outbox, hole, first.is_none(), &mut turn).await;
+            first = first.or(left);
         }
+        self.inner.outbox.heals(first);
     }
 
     /// Rows up to here are in the archive, or are not wanted from others.
@@ -73,31 +92,59 @@ impl Cluster {
         }
     }
 
-    /// One page for the first hole of which a member has a part. `false`: nobody has any of any.
-    async fn fill_one(&self, outbox: &Arc<Outbox>, holes: &[Range], healing: &mut Healing) -> bool {
-        for hole in holes {
-            while let Some((node, since)) = best(&healing.members, hole.1) {
-                let filled = match self.page_of(node, (hole.0.max(since), hole.1)).await {
-                    Ok((range, rows)) => fill(outbox, range, rows).await,
-                    Err(unused) => Err(unused),
-                };
-                let said = match filled {
-                    Ok(()) => return true,
-                    Err(Unused::Silent(reason)) => MemberRows::Silent(reason),
-                    Err(Unused::Contradicts(index)) => {
-                        metrics::counter!("consigner_outbox_conflicts_total").increment(1);
-                        tracing::error!(
-                            node,
-                            index,
-                            "a member has another outbox row than this node: it is not believed"
-                        );
-                        MemberRows::Contradicts(index)
-                    }
-                };
-                healing.members.insert(node, said);
+    /// Page by page from the begin of a hole on. What is left of it, and what the members said of that.
+    async fn heal_one(&self, outbox: &Arc<Outbox>, hole: Range, is_first: bool, turn: &mut Turn) -> Option<Healing> {
+        let (mut after, upto) = hole;
+        loop {
+            let mut asked = Healing { after, upto, members: self.ask_since((after, upto), turn).await };
+            if is_first {
+                // Who waits for the hole must not act on what was said before.
+                self.inner.outbox.heals(Some(asked.clone()));
+            }
+            if turn.is_over() {
+                return Some(asked);
+            }
+            let filled = self.fill_one(outbox, &mut asked, turn).await;
+            match filled {
+                // Of a part in the middle the rest is asked for in the next turn, by the holes that there are then.
+                Some((from, _)) if from > after => return Some(asked),
+                Some((_, reached)) if reached >= upto => return None,
+                Some((_, reached)) => after = reached,
+                None => {
+                    tracing::debug!(healing = ?asked, "nobody fills the hole in the outbox for now");
+                    return Some(asked);
+                }
             }
         }
-        false
+    }
+
+    /// One page for a hole; the range that it filled. `None`: nobody has any of it.
+    async fn fill_one(&self, outbox: &Arc<Outbox>, healing: &mut Healing, turn: &mut Turn) -> Option<Range> {
+        while let Some((node, since)) = best(&healing.members, healing.upto) {
+            let wanted = (healing.after.max(since), healing.upto);
+            let filled = match self.page_of(node, wanted, turn).await {
+                Ok((range, rows)) => fill(outbox, range, rows).await.map(|()| range),
+                Err(unused) => Err(unused),
+            };
+            let said = match filled {
+                Ok(range) => {
+                    turn.pages = turn.pages.saturating_sub(1);
+                    return Some(range);
+                }
+                Err(Unused::Unreached(reason)) => {
+                    turn.unreached.insert(node, reason.clone());
+                    MemberRows::Silent(reason)
+                }
+                Err(Unused::Silent(reason)) => MemberRows::Silent(reason),
+                Err(Unused::Contradicts(index)) => {
+                    metrics::counter!("consigner_outbox_conflicts_total").increment(1);
+                    tracing::error!(node, index, "a member has another outbox row than this node: it is not believed");
+                    MemberRows::Contradicts(index)
+                }
+            };
+            healing.members.insert(node, said);
+        }
+        None
     }
 }
 
@@ -144,25 +191,41 @@ impl Cluster {
         })
     }
 
-    /// From where on each other member has everything.
-    async fn ask_since(&self) -> BTreeMap<u64, MemberRows> {
-        let asked = self.other_members().into_iter().map(|(id, member)| async move {
-            let question = AskRows { after: 0, upto: 0, max: 0 };
-            match self.ask_rows((id, &member), question).await {
-                Ok(rows) => (id, MemberRows::Since(rows.since)),
-                Err(reason) => (id, MemberRows::Silent(reason)),
+    /// From where on each other member has something of a hole.
+    async fn ask_since(&self, (after, upto): Range, turn: &mut Turn) -> BTreeMap<u64, MemberRows> {
+        let asked = self.other_members().into_iter().map(|(id, member)| {
+            let known = turn.unreached.get(&id).cloned();
+            let left = turn.left();
+            async move {
+                let question = AskRows { after, upto, max: 0 };
+                match known {
+                    Some(reason) => (id, Err(reason)),
+                    None => (id, self.ask_rows((id, &member), question, left).await),
+                }
             }
         });
-        futures::future::join_all(asked).await.into_iter().collect()
+        let answers = futures::future::join_all(asked).await;
+        let said = answers.into_iter().map(|(id, answer)| {
+            let said = match answer {
+                Ok(rows) => began(&rows),
+                Err(reason) => {
+                    turn.unreached.insert(id, reason.clone());
+                    MemberRows::Silent(reason)
+                }
+            };
+            (id, said)
+        });
+        said.collect()
     }
 
-    async fn ask_rows(&self, to: (u64, &Member), question: AskRows) -> Result<Rows, String> {
-        let called = self.inner.links.call(to, wire::RECORDED, &question, CALL_DEADLINE).await;
+    async fn ask_rows(&self, to: (u64, &Member), question: AskRows, left: Duration) -> Result<Rows, String> {
+        let called = self.inner.links.call(to, wire::RECORDED, &question, left.min(CALL_DEADLINE)).await;
         called.map_err(|error| crate::chain(&error))
     }
 
-    /// The rows of a range from its begin on, as many as one page takes, and the range that they stand for.
-    async fn page_of(&self, node: u64, (after, upto): Range) -> Result<(Range, Vec<Row>), Unused> {
+    /// The rows of a range from its begin on, as many as one page takes, the member has in a row and the turn leaves time
+    /// for, and the range that they stand for.
+    async fn page_of(&self, node: u64, (after, upto): Range, turn: &Turn) -> Result<(Range, Vec<Row>), Unused> {
         let members = self.other_members();
         let Some((_, member)) = members.iter().find(|(id, _)| *id == node) else {
             return Err(Unused::Silent("it is no member any more".to_owned()));
@@ -171,12 +234,27 @@ impl Cluster {
         while reached < upto && bytes < PAGE_BYTES {
             let max = u32::try_from(ROWS_MAX).unwrap_or(u32::MAX);
             let question = AskRows { after: reached, upto, max };
-            let answer = self.ask_rows((node, member), question).await.map_err(Unused::Silent)?;
-            reached = usable(&answer, question)?;
-            bytes += answer.rows.iter().map(|row| row.content.len()).sum::<usize>();
-            rows.extend(answer.rows);
+            let answer = self.ask_rows((node, member), question, turn.left()).await.map_err(Unused::Unreached);
+            match answer.and_then(|answer| Ok((usable(&answer, question)?, answer.rows))) {
+                Ok((covered, some)) => {
+                    reached = covered;
+                    bytes += some.iter().map(|row| row.content.len()).sum::<usize>();
+                    rows.extend(some);
+                }
+                // What came before is good.
+                Err(_) if reached > after => break,
+                Err(unused) => return Err(unused),
+            }
         }
         Ok(((after, reached), rows))
+    }
+}
+
+/// What a member has by its answer.
+fn began(answer: &Rows) -> MemberRows {
+    match answer.since {
+        u64::MAX => MemberRows::Silent("it does not know which rows it has".to_owned()),
+        since => MemberRows::Since(since),
     }
 }
 
@@ -252,6 +330,12 @@ mod tests {
         }
         let unreadable = Rows { rows: vec![Row { index: 20, content: vec![9] }], ..answer(0, 90, 50, &[]) };
         assert!(reason(usable(&unreadable, asked(10, 50))).contains("cannot be read"));
+    }
+
+    #[test]
+    fn the_next_rows_of_a_member_with_holes_are_hope_and_no_knowledge_is_none() {
+        assert_eq!(began(&answer(30, 90, 10, &[])), MemberRows::Since(30));
+        assert!(matches!(began(&answer(u64::MAX, 90, 10, &[])), MemberRows::Silent(_)));
     }
 
     #[test]

@@ -110,8 +110,8 @@ pub struct Healing {
     pub after: u64,
     /// .. up to and with this one.
     pub upto: u64,
-    /// What the other members said last, by node id. Nobody can fill the hole once each is `Since(index)` with an index
-    /// of `upto` or more.
+    /// What the other members said last, by node id, about this hole. Nobody can fill any of it once each is
+    /// `Since(index)` with an index of `upto` or more.
     pub members: BTreeMap<u64, MemberRows>,
 }
 
@@ -130,7 +130,7 @@ impl Healing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberRows {
-    /// It has all of them after this log index.
+    /// The first of the entries behind the hole's begin that it has all rows of are those after this log index.
     Since(u64),
     /// It gave no usable answer, and why.
     Silent(String),
@@ -155,6 +155,9 @@ pub(crate) enum KeepError {
     /// The outbox failed.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+    /// Other members are answered.
+    #[error("too many members ask for rows of the outbox at once")]
+    Busy,
     /// A bug.
     #[error("working on the outbox panicked")]
     Panicked(#[from] tokio::task::JoinError),

@@ -3,6 +3,7 @@
 //! In: HTTP/2 requests whose client certificate the peer door has verified. Out: answers in the form of [`wire`].
 //! Deliberately absent: decisions. This is a table of paths and the calls behind them.
 
+use crate::archive::KeepError;
 use crate::cluster::Cluster;
 use crate::peer::guard::{Admitted, Refusal};
 use crate::peer::wire;
@@ -133,7 +134,12 @@ impl PeerService {
     }
 
     async fn recorded(&self, body: &Bytes) -> Result<Bytes, Refused> {
-        let failed = |error| Refused(StatusCode::INTERNAL_SERVER_ERROR, crate::chain(&error));
+        let failed = |error: KeepError| match error {
+            KeepError::Busy => Refused(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+            KeepError::Stopping(_) | KeepError::Outbox(_) | KeepError::Panicked(_) => {
+                Refused(StatusCode::INTERNAL_SERVER_ERROR, crate::chain(&error))
+            }
+        };
         answer(&self.cluster.rows_for_peer(read(body)?).await.map_err(failed)?)
     }
 

@@ -218,9 +218,11 @@ pub struct AskRows {
 }
 
 /// The answer to [`AskRows`]. It says nothing about entries up to `since`, or after `upto`: there, rows may be missing.
+/// Between holes of its own the node that answers may have rows all the same: the next question begins there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows {
-    /// The log index after which no row is missing on the node that answers.
+    /// The index asked for if no row of the entries right after it is missing on the node that answers; else the index
+    /// after which the next such entries begin, and there are no rows in this answer. `u64::MAX`: it knows of none.
     pub since: u64,
     /// The last index that it had applied.
     pub applied: u64,
