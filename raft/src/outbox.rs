@@ -101,9 +101,10 @@ impl Cluster {
         outbox.ok_or_else(|| Unavailable::because("the node is stopping"))
     }
 
-    /// Entries with a row here, in store and segments; 0 while the node stops.
+    /// Entries with a row here, in store and segments, as the keeper saw them last: the outbox itself may wait for a disk
+    /// that hangs, and statuses are told on async threads.
     pub(crate) fn outbox_rows(&self) -> u64 {
-        self.outbox().map_or(0, |outbox| outbox.rows())
+        self.inner.outbox.status().rows
     }
 
     /// The last log index that a durable snapshot covers: entries up to it are never applied again.
