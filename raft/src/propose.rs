@@ -66,6 +66,11 @@ const fn heals_the_outbox(command: &Command) -> bool {
     matches!(command, Command::AdvanceArchive { .. } | Command::RaiseRules { .. })
 }
 
+/// Whether a command confirms entries that this node does not know to be agreed: no archive can have them.
+const fn marks_beyond(command: &Command, applied: u64) -> bool {
+    matches!(command, Command::AdvanceArchive { mark, .. } if mark.index > applied)
+}
+
 fn waiting(nodes: &[u64]) -> String {
     if nodes.is_empty() {
         return "every member does, and the leader is about to raise the rules".to_owned();
@@ -241,6 +246,12 @@ impl Cluster {
         }
         if let Err(failure) = self.check_rules_of(&commands) {
             return vec![Err(failure)];
+        }
+        let applied = self.applied_index();
+        if commands.iter().any(|command| marks_beyond(command, applied)) {
+            // Whoever asks may have applied it just before this node: it asks again.
+            let reason = "the archive's mark would pass what it has applied";
+            return vec![Err(Failure::Unreachable(reason.to_owned()))];
         }
         let waiting: Vec<_> = commands.into_iter().map(|command| self.inner.batcher.enqueue(command)).collect();
         let mut proposed = Vec::with_capacity(waiting.len());
