@@ -34,12 +34,16 @@ impl Cluster {
         loop {
             tick.tick().await;
             let Ok(outbox) = self.outbox() else { return };
-            match self.tidy(&outbox).await {
-                Ok(seen) => self.saw_outbox(seen),
-                Err(error) => {
-                    metrics::counter!("consigner_outbox_failures_total").increment(1);
-                    tracing::error!(error = crate::chain(&error), "the outbox cannot be kept");
+            let failed = match self.tidy(&outbox).await {
+                Ok((seen, failed)) => {
+                    self.saw_outbox(seen);
+                    failed.map(KeepError::Outbox)
                 }
+                Err(error) => Some(error),
+            };
+            if let Some(error) = failed {
+                metrics::counter!("consigner_outbox_failures_total").increment(1);
+                tracing::error!(error = crate::chain(&error), "the outbox cannot be kept");
             }
             self.heal(&outbox).await;
             if self.inner.outbox.is_full() {
@@ -48,13 +52,14 @@ impl Cluster {
         }
     }
 
-    /// One turn on the disk.
-    async fn tidy(&self, outbox: &Arc<Outbox>) -> Result<OutboxStatus, KeepError> {
+    /// One turn on the disk: what was seen, and what failed first.
+    async fn tidy(&self, outbox: &Arc<Outbox>) -> Result<(OutboxStatus, Option<OutboxError>), KeepError> {
         let (mark, applied) = (self.archive_mark(), self.applied_index());
         let options = &self.inner.outbox.options;
         let orders = Orders {
             purge: purgeable(&options.mode, mark, applied),
-            spill: options.spill,
+            // A segment is written before its rows go: where hardly anything fits, it is left for later.
+            spill: (!self.inner.disk.is_starved()).then_some(options.spill),
             // Rows of entries that no durable snapshot covers are written again when the log is replayed after a crash.
             spill_upto: self.durable_index(),
             retention: match &options.mode {
@@ -62,9 +67,10 @@ impl Cluster {
                 OutboxMode::Embedded(retention) => Some(*retention),
             },
             now_ms: now_ms(),
+            before: self.inner.outbox.status(),
         };
         let outbox = Arc::clone(outbox);
-        super::off_the_runtime(move || Ok(orders.carry_out(&outbox)?)).await
+        super::off_the_runtime(move || Ok(orders.carry_out(&outbox))).await
     }
 
     fn saw_outbox(&self, seen: OutboxStatus) {
@@ -114,34 +120,57 @@ fn purgeable(mode: &OutboxMode, mark: Option<ArchiveMark>, applied: u64) -> Opti
 /// What one turn is to do.
 struct Orders {
     purge: Option<ArchiveMark>,
-    spill: SpillLimits,
+    spill: Option<SpillLimits>,
     spill_upto: u64,
     retention: Option<Retention>,
     now_ms: u64,
+    /// What was seen last stands for what cannot be seen now.
+    before: OutboxStatus,
 }
 
 impl Orders {
-    fn carry_out(&self, outbox: &Outbox) -> Result<OutboxStatus, OutboxError> {
+    /// Each part by itself: what cannot be spilled must not keep what may leave, nor hide how much there is.
+    fn carry_out(self, outbox: &Outbox) -> (OutboxStatus, Option<OutboxError>) {
+        let mut first = First(None);
         if let Some(mark) = &self.purge {
-            outbox.purge(mark)?;
+            first.of(outbox.purge(mark));
         }
-        // One segment a turn, so that a turn stays short.
-        outbox.spill(self.spill, self.spill_upto)?;
+        if let Some(limits) = self.spill {
+            // One segment a turn, so that a turn stays short.
+            first.of(outbox.spill(limits, self.spill_upto));
+        }
         if let Some(retention) = self.retention {
-            outbox.retain(retention, self.now_ms)?;
+            first.of(outbox.retain(retention, self.now_ms));
         }
-        let oldest = outbox.oldest()?;
-        Ok(OutboxStatus {
+        let before = self.before;
+        let oldest = first.of(outbox.oldest());
+        let status = OutboxStatus {
             rows: outbox.rows(),
             bytes: outbox.bytes(),
             segments: outbox.segments(),
-            oldest_index: oldest.map(|(index, _)| index),
-            oldest_ms: oldest.map(|(_, at)| at),
-            since: outbox.since()?,
-            holes: outbox.holes()?,
+            oldest_index: oldest.map_or(before.oldest_index, |oldest| oldest.map(|(index, _)| index)),
+            oldest_ms: oldest.map_or(before.oldest_ms, |oldest| oldest.map(|(_, at)| at)),
+            since: first.of(outbox.since()).unwrap_or(before.since),
+            holes: first.of(outbox.holes()).unwrap_or(before.holes),
             faults: outbox.faults().iter().take(FAULTS_TOLD).map(ToString::to_string).collect(),
             ..OutboxStatus::default()
-        })
+        };
+        (status, first.0)
+    }
+}
+
+/// The first error of several parts.
+struct First(Option<OutboxError>);
+
+impl First {
+    fn of<T>(&mut self, part: Result<T, OutboxError>) -> Option<T> {
+        match part {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.0.get_or_insert(error);
+                None
+            }
+        }
     }
 }
 
@@ -185,8 +214,11 @@ fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use consigner_rules::Root;
+    use consigner_rules::primitives::ClusterId;
+    use consigner_rules::{Change, Root, codec};
+    use consigner_storage::{StateStore, StateWrite};
 
     fn mark(index: u64) -> Option<ArchiveMark> {
         Some(ArchiveMark { index, rows: 1, chain: Root([1; 32]) })
@@ -200,5 +232,30 @@ mod tests {
         assert_eq!(purgeable(&archived, mark(101), 100), None, "what is not applied here cannot have been archived");
         let embedded = OutboxMode::Embedded(Retention::default());
         assert_eq!(purgeable(&embedded, mark(40), 100), None, "the rows are the archive");
+    }
+
+    #[test]
+    fn what_cannot_be_spilled_hides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = StateStore::open(&dir.path().join("state")).unwrap();
+        store.outbox_begins(0).unwrap();
+        for index in 1..=3 {
+            let outbox = Some((index, codec::encode(&(index, Vec::<Change>::new()))));
+            store.commit(StateWrite { outbox, meta: vec![1], ..StateWrite::default() }).unwrap();
+        }
+        let archive = dir.path().join("archive");
+        let outbox = Outbox::open(Arc::new(store), &archive, ClusterId([7; 16])).unwrap();
+        std::fs::remove_dir_all(&archive).unwrap();
+        let orders = Orders {
+            purge: None,
+            spill: Some(SpillLimits { rows: 1, bytes: 1 }),
+            spill_upto: 3,
+            retention: Some(Retention::default()),
+            now_ms: 9,
+            before: OutboxStatus::default(),
+        };
+        let (seen, failed) = orders.carry_out(&outbox);
+        assert!(failed.is_some(), "there is no directory to spill into");
+        assert_eq!((seen.rows, seen.oldest_index, seen.since), (3, Some(1), 0));
     }
 }
