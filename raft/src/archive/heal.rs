@@ -10,6 +10,7 @@
 use super::serve::ROWS_MAX;
 use super::{Healing, KeepError, MemberRows, OutboxMode};
 use crate::cluster::Cluster;
+use crate::disk_guard::DiskLevel;
 use crate::peer::wire::{self, AskRows, Row, Rows};
 use crate::types::Member;
 use consigner_rules::{Change, codec};
@@ -101,7 +102,8 @@ impl Cluster {
                 // Who waits for the hole must not act on what was said before.
                 self.inner.outbox.heals(Some(asked.clone()));
             }
-            if turn.is_over() {
+            // On a disk that fills up the rows of others are not added; that they are there is told all the same.
+            if turn.is_over() || self.disk().level > DiskLevel::Fine {
                 return Some(asked);
             }
             let filled = self.fill_one(outbox, &mut asked, turn).await;
