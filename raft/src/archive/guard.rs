@@ -43,18 +43,20 @@ impl OutboxGuard {
         u64::try_from(limit).ok().filter(|_| disk_total > 0)
     }
 
-    /// Takes in what was seen; its level is judged here. Answers the level before and the one now.
-    pub(crate) fn saw(&self, status: OutboxStatus) -> (OutboxLevel, OutboxLevel) {
+    /// Takes in what was seen, and whether the archive ever took anything; its level is judged here. Answers the level
+    /// before and the one now.
+    pub(crate) fn saw(&self, status: OutboxStatus, has_mark: bool) -> (OutboxLevel, OutboxLevel) {
         let mut seen = self.lock();
         let before = seen.level;
         let level = next(before, status.bytes, status.limit_bytes);
         *seen = OutboxStatus { level, healing: seen.healing.take(), ..status };
-        self.is_full.store(level == OutboxLevel::Full && self.stops_when_full(), Ordering::Relaxed);
+        self.is_full.store(level == OutboxLevel::Full && has_mark && self.stops_when_full(), Ordering::Relaxed);
         (before, level)
     }
 
     /// Without an archive elsewhere nothing waits for anything, and stopping would not help: these rows are where they
-    /// belong. They are bounded by retention, and by the marks of the disk.
+    /// belong. They are bounded by retention, and by the marks of the disk. The same holds until an archive has taken the
+    /// first of them: rows of years may be here when one is configured, and that must not end signing at once.
     const fn stops_when_full(&self) -> bool {
         matches!(self.options.mode, OutboxMode::Archived)
     }
@@ -137,7 +139,7 @@ mod tests {
         ];
         let mut before = Fine;
         for (percent, level) in course {
-            assert_eq!(guard.saw(status(percent << 10)), (before, level), "{percent} %");
+            assert_eq!(guard.saw(status(percent << 10), true), (before, level), "{percent} %");
             assert_eq!((guard.is_full(), guard.refusal().is_some()), (level == Full, level == Full));
             before = level;
         }
@@ -146,12 +148,15 @@ mod tests {
     #[test]
     fn the_reason_names_the_numbers_and_only_an_archive_elsewhere_is_waited_for() {
         let guard = OutboxGuard::new(OutboxOptions { mode: OutboxMode::Archived, ..OutboxOptions::default() });
-        guard.saw(status(120 << 10));
+        guard.saw(status(120 << 10), true);
         let refusal = guard.refusal().unwrap_or_default();
         assert!(refusal.contains("7 entries since log index 3"), "{refusal}");
         assert!(refusal.contains("120 of 100 KiB (20 % of the file system)"), "{refusal}");
+        guard.saw(status(0), true);
+        assert_eq!(guard.saw(status(120 << 10), false).1, OutboxLevel::Full);
+        assert_eq!(guard.refusal(), None, "no archive has taken anything yet");
         let guard = OutboxGuard::new(OutboxOptions::default());
-        assert_eq!(guard.saw(status(120 << 10)).1, OutboxLevel::Full);
+        assert_eq!(guard.saw(status(120 << 10), true).1, OutboxLevel::Full);
         assert_eq!(guard.refusal(), None);
     }
 

@@ -81,7 +81,7 @@ impl Cluster {
         for fault in status.faults.iter().filter(|fault| !known.contains(fault)) {
             tracing::error!(fault, "the outbox is damaged; what is missing is asked of the members");
         }
-        let (before, level) = guard.saw(status);
+        let (before, level) = guard.saw(status, self.archive_mark().is_some());
         let status = guard.status();
         if before != level {
             tell(before, &status, guard.refusal());
