@@ -185,30 +185,34 @@ pub(super) fn measure(db: &sled::Db) -> Result<(u64, u64), StateError> {
 pub(super) struct Copied {
     /// How many rows.
     pub(super) rows: u64,
-    /// Whether that is all of them.
+    /// Whether it is known whose row each of the others was.
     pub(super) whole: bool,
-    /// What the old store said of its rows ([`StateStore::outbox_coverage`]).
+    /// What the old store said of its rows ([`StateStore::outbox_coverage`]), without those that are damaged.
     pub(super) coverage: Ranges,
 }
 
-/// Copies the good rows of an old store into a new one.
+/// Copies the good rows of an old store into a new one. One that is damaged is missing from what the old one said.
 pub(super) fn copy(old: &sled::Db, new: &StateStore) -> Result<Copied, StateError> {
-    let (mut rows, mut whole) = (0, true);
+    let (mut rows, mut whole, mut coverage) = (0, true, coverage::coverage(old)?);
     for item in old.scan_prefix([keys::OUTBOX]) {
         let (key, value) = item.map_err(sled_error("reading the outbox"))?;
-        let index = keys::row_index(&key).unwrap_or_default();
+        let Some(index) = keys::row_index(&key) else {
+            whole = false;
+            tracing::error!("a key of the old state store's outbox is damaged: whose row it was is not known");
+            continue;
+        };
         match keys::decode_row(index, &value) {
             Some(row) => {
                 new.put_row(index, row)?;
                 rows += 1;
             }
             None => {
-                whole = false;
+                coverage.remove(index.saturating_sub(1), index);
                 tracing::error!(index, "an outbox row of the old state store is damaged and left behind");
             }
         }
     }
-    Ok(Copied { rows, whole, coverage: coverage::coverage(old)? })
+    Ok(Copied { rows, whole, coverage })
 }
 
 /// Rows per batch when purging: bounds what sled holds at once.
