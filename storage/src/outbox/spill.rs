@@ -126,18 +126,22 @@ impl Outbox {
     /// Makes a segment durable and reads it back, every block.
     pub(super) fn finish_segment(&self, writer: SegmentWriter<'_>, upto: u64) -> Result<Segment, SegmentError> {
         let name = writer.finish(upto)?;
-        let segment = self.open_segment(&name)?;
+        let checked = self.read_back(&name);
+        if checked.is_err() {
+            // The rows are still where they were; what was never good is no evidence of anything.
+            let _removed = self.disk.remove(&self.dir.join(&name));
+        }
+        checked
+    }
+
+    fn read_back(&self, name: &str) -> Result<Segment, SegmentError> {
+        let segment = self.open_segment(name)?;
         let file = segment.file(&*self.disk)?;
         for block in segment.blocks_after(0) {
             segment.read_block(&*file, block)?;
         }
         let fault = segment.faults().first().cloned();
-        if let Some(fault) = fault {
-            // The rows are still where they were; what was never good is no evidence of anything.
-            let _removed = self.disk.remove(segment.path());
-            return Err(SegmentError::Fault(fault));
-        }
-        Ok(segment)
+        fault.map_or(Ok(segment), |fault| Err(SegmentError::Fault(fault)))
     }
 
     fn open_segment(&self, name: &str) -> Result<Segment, SegmentError> {
