@@ -212,12 +212,19 @@ impl Outbox {
     /// Fills a page with what segments and store have.
     fn gather(&self, catalog: &Catalog, page: &mut Page) -> Result<(), OutboxError> {
         page.read(&*self.disk, &catalog.segments)?;
-        for (index, row) in self.scan(page.after(), page.bound(), page.max())? {
-            if let Some(row) = row {
-                page.add(index, row);
+        let mut after = page.after();
+        loop {
+            // One more than fits ends the page. A scan that stopped early, or met damaged rows, is gone on with: else
+            // rows of segments behind what it did not reach would pass for the next ones.
+            let rows = self.scan(after, page.bound(), page.max().saturating_add(1))?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            after = *last;
+            for (index, row) in rows {
+                if let Some(row) = row {
+                    page.add(index, row);
+                }
             }
         }
-        Ok(())
     }
 
     fn catalog(&self) -> RwLockReadGuard<'_, Catalog> {

@@ -137,3 +137,15 @@ fn a_damaged_row_of_the_store_is_a_hole_that_can_be_filled() {
     assert_eq!((bench.since(), bench.indexes(), bench.store.outbox_len()), (0, (1..=9).collect(), 0));
     assert!(bench.outbox.faults().is_empty());
 }
+
+#[test]
+fn damaged_rows_do_not_make_a_page_pass_over_good_ones() {
+    let bench = Bench::with(1..=10);
+    bench.store.outbox_misses(10, 20).unwrap();
+    bench.outbox.fill(10, 20, (11..=20).map(|index| (index, row(index))).collect()).unwrap();
+    (1..=2).for_each(|index| bench.store.damage_row(index));
+    let page = |max| bench.outbox.read_after(0, max).unwrap().iter().map(|(index, _)| *index).collect::<Vec<_>>();
+    assert_eq!(page(1), [3]);
+    assert_eq!(page(5), [3, 4, 5, 6, 7]);
+    assert_eq!(page(100), (3..=20).collect::<Vec<_>>());
+}
