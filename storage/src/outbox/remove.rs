@@ -4,6 +4,7 @@
 //! is durable before a segment goes, so that what was removed on purpose is never taken for missing, and so that the
 //! chain goes on behind it. Damaged files are never removed. Deliberately absent: whether the archive really has them.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,21 +41,21 @@ impl Outbox {
     /// Something failed; what could not be removed is removed the next time.
     pub fn purge(&self, mark: &ArchiveMark) -> Result<Removed, OutboxError> {
         let _moving = self.start_moving();
-        let is_news = self.catalog().base.is_none_or(|base| base.index < mark.index);
         let old: Vec<_> = {
-            let catalog = self.catalog();
+            let mut catalog = self.catalog_mut();
+            if catalog.base.is_none_or(|base| base.index < mark.index) {
+                // Without a segment the file would tell no more than the mark in the state: it is not written every second.
+                (catalog.base, catalog.is_base_durable) = (Some(*mark), false);
+            }
             catalog.segments.iter().filter(|segment| segment.info.upto <= mark.index).cloned().collect()
         };
-        // Without a segment the file would tell no more than the mark in the state: it is not written every second.
-        let removed = self.remove_segments(&old, *mark)?;
-        if is_news && removed.segments == 0 {
-            let mut catalog = self.catalog_mut();
-            (catalog.base, catalog.is_base_durable) = (Some(*mark), false);
-        }
-        self.store.outbox_purge(mark.index)?;
+        // A trouble of the one must not keep the other: on a full disk each makes room.
+        let purged = self.store.outbox_purge(mark.index);
+        let removed = self.remove_segments(&old, *mark, true);
+        purged?;
         lock(&self.damaged).retain(|index| *index > mark.index);
         lock(&self.conflicts).retain(|index| *index > mark.index);
-        Ok(removed)
+        removed
     }
 
     /// Removes the oldest segments that are older or take more than they shall; what is not in a segment yet, or is the
@@ -75,7 +76,7 @@ impl Outbox {
         let mut end = last.info.end;
         // Of one whose end is damaged the chain knows a part.
         end.skip(last.info.upto);
-        self.remove_segments(&segments, end)
+        self.remove_segments(&segments, end, false)
     }
 
     /// How many segments, from the oldest, are more than `limit` leaves room for.
@@ -119,35 +120,72 @@ impl Outbox {
         Ok(self.catalog().segments.last().map(|segment| segment.info.newest_ms))
     }
 
-    /// Removes these, behind the note of where they ended.
-    fn remove_segments(&self, old: &[Arc<Segment>], mark: ArchiveMark) -> Result<Removed, OutboxError> {
-        let mut removed = Removed::default();
+    /// Removes these, behind the note of where they ended. Where the replicated state has the mark too (`is_in_state`), a
+    /// full disk does not keep them: then the note is written behind them. One that cannot be removed stays.
+    fn remove_segments(
+        &self,
+        old: &[Arc<Segment>],
+        mark: ArchiveMark,
+        is_in_state: bool,
+    ) -> Result<Removed, OutboxError> {
         if old.is_empty() {
-            return Ok(removed);
+            return Ok(Removed::default());
         }
         let is_news = self.catalog().base.is_none_or(|base| base.index <= mark.index);
+        let mut is_durable = true;
         if is_news {
-            write_base(&*self.disk, &self.dir, &self.lineage, &mark)?;
+            match write_base(&*self.disk, &self.dir, &self.lineage, &mark) {
+                Err(error) if is_in_state && is_full(&error) => is_durable = false,
+                written => written?,
+            }
         }
-        let mut catalog = self.catalog_mut();
-        if is_news {
-            (catalog.base, catalog.is_base_durable) = (Some(mark), true);
+        {
+            let mut catalog = self.catalog_mut();
+            if is_news {
+                (catalog.base, catalog.is_base_durable) = (Some(mark), is_durable);
+            }
+            catalog.segments.retain(|kept| !old.iter().any(|gone| Arc::ptr_eq(kept, gone)));
         }
+        // Readers do not wait for the disk.
+        let removed = self.unlink(old);
+        if !is_durable {
+            match write_base(&*self.disk, &self.dir, &self.lineage, &mark) {
+                // The next segment brings it, or the purge of the next start.
+                Err(error) if is_full(&error) => {}
+                written => {
+                    written?;
+                    self.catalog_mut().is_base_durable = true;
+                }
+            }
+        }
+        removed
+    }
+
+    /// Removes files of segments that the catalog does not have any more; it gets those back whose removal failed.
+    fn unlink(&self, old: &[Arc<Segment>]) -> Result<Removed, OutboxError> {
+        let (mut removed, mut failed) = (Removed::default(), None);
         for segment in old {
             match self.disk.remove(segment.path()) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(io("removing", segment)(error).into());
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    let mut catalog = self.catalog_mut();
+                    catalog.segments.push(segment.clone());
+                    catalog.sort();
+                    failed.get_or_insert(io("removing", segment)(error));
                 }
-                _ => {}
+                _ => {
+                    removed.segments += 1;
+                    removed.rows += segment.info.entries;
+                    removed.bytes += segment.info.bytes;
+                }
             }
-            catalog.segments.retain(|kept| !Arc::ptr_eq(kept, segment));
-            removed.segments += 1;
-            removed.rows += segment.info.entries;
-            removed.bytes += segment.info.bytes;
         }
         // A name that comes back after a crash does no harm: it is removed again.
-        Ok(removed)
+        failed.map_or(Ok(removed), |error| Err(error.into()))
     }
+}
+
+fn is_full(error: &SegmentError) -> bool {
+    matches!(error, SegmentError::Io { source, .. } if source.kind() == ErrorKind::StorageFull)
 }
 
 fn io(action: &'static str, segment: &Segment) -> impl FnOnce(std::io::Error) -> SegmentError {

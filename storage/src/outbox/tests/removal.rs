@@ -124,3 +124,31 @@ fn a_cut_while_segments_are_removed_leaves_no_hole() {
         assert_eq!(bench.indexes(), (since + 1..=60).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_full_disk_does_not_keep_what_the_archive_has() {
+    let mut bench = Bench::with(1..=30);
+    bench.spill(10);
+    bench.spill(20);
+    bench.sim.set_capacity(Some(bench.sim.used()));
+    let retention = Retention { age: None, bytes: Some(0) };
+    assert!(bench.outbox.retain(retention, 0).is_err(), "nobody else knows where that ended");
+    let removed = bench.outbox.purge(&chain(begin(), 1..=25)).unwrap();
+    assert_eq!((removed.segments, bench.store.outbox_len()), (2, 5));
+    bench.reopen();
+    assert_eq!((bench.since(), bench.outbox.holes().unwrap()), (25, vec![]), "the base came behind");
+    assert_eq!((bench.files().len(), bench.indexes()), (0, (26..=30).collect()));
+}
+
+#[test]
+fn a_segment_that_cannot_be_removed_stays() {
+    let bench = Bench::with(1..=30);
+    bench.spill(10);
+    bench.spill(20);
+    bench.sim.inject(crate::disk::Fault::Remove, 0);
+    let mark = chain(begin(), 1..=20);
+    assert!(bench.outbox.purge(&mark).is_err());
+    assert_eq!((bench.outbox.segments(), bench.files().len()), (1, 1));
+    assert_eq!(bench.outbox.purge(&mark).unwrap().segments, 1);
+    assert_eq!((bench.files().len(), bench.indexes()), (0, (21..=30).collect()));
+}
