@@ -19,8 +19,11 @@ use super::project::{Projection, Table};
 use super::session::{Parameter, ask, begin, column, ended, failed};
 use super::{Archive, ArchiveError, Lineage};
 
-/// The most rows of one batch: a transaction of about a second, and some ten megabytes of parameters.
-pub const BATCH_ROWS_MAX: usize = 50_000;
+/// The most rows of one batch: a transaction of about a second, and some ten megabytes of parameters. A batch is closed
+/// behind the entry that reaches what is configured (at most 50,000), because an entry is never split; so the most that
+/// comes is 49,999 rows and one whole entry more, of up to 1,024 commands with seldom more than two changes each. A batch
+/// that is refused here would be refused for ever.
+pub const BATCH_ROWS_MAX: usize = 60_000;
 
 /// Log indices per partition; `consigner.ensure_partitions` has the same number.
 const PARTITION: u64 = 10_000_000;
