@@ -13,6 +13,7 @@ use super::numeric::Uint;
 use super::place::ValidatorIds;
 use super::project::{Marks, escape};
 use super::session::{Parameter, ask, begin, failed};
+use super::write::no_strays;
 use super::{Archive, ArchiveError, Lineage};
 
 const GAP: &str = "INSERT INTO consigner.gaps (cluster, after_index, last_index, reason, written_by)
@@ -28,7 +29,7 @@ impl Archive {
     /// Writes that the rows of (before, after] are lost, why, and what each validator had signed at most by then.
     ///
     /// # Errors
-    /// As [`Archive::write`].
+    /// As [`Archive::write`]; [`ArchiveError::Conflict`] if any row of the gap lies there.
     pub async fn write_gap(
         &mut self,
         lineage: &Lineage,
@@ -61,6 +62,8 @@ async fn gap(
 ) -> Result<(), ArchiveError> {
     let transaction = begin(client, limit).await?;
     validators.under(link.begins_at_head(&transaction, limit).await?);
+    // What lies there is not lost: a gap over it could never be verified.
+    no_strays(&transaction, limit, link).await?;
     let fresh = validators.find(&transaction, limit, baseline.iter().map(|history| &history.public_key)).await?;
     let reason = escape(reason);
     let (lineage, node) = (&link.lineage.id, &link.node);

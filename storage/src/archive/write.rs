@@ -155,6 +155,15 @@ fn conflict(index: i64, ordinal: i32) -> ArchiveError {
     ArchiveError::Conflict { index: index.cast_unsigned(), ordinal: ordinal.cast_unsigned() }
 }
 
+/// Refuses any row beyond the head: of a gap, which has none.
+pub(super) async fn no_strays(
+    transaction: &Transaction<'_>,
+    limit: Duration,
+    link: &Link<'_>,
+) -> Result<(), ArchiveError> {
+    if strays(transaction, limit, link).await? { nothing_else(transaction, limit, link, &[]).await } else { Ok(()) }
+}
+
 /// Whether rows lie beyond the head: of a database that was restored in parts, or altered.
 async fn strays(transaction: &Transaction<'_>, limit: Duration, link: &Link<'_>) -> Result<bool, ArchiveError> {
     let exists = |table: Table| {

@@ -44,6 +44,10 @@ async fn the_same_rows_again_change_nothing_and_others_are_a_conflict() {
             let at = matches!(refused, ArchiveError::Conflict { index, ordinal } if (index, ordinal) == place);
             assert!(at && refused.class() == "conflict", "{door:?} {alter}: {refused}");
             assert_eq!(archive.head(&lineage).await.unwrap(), None, "nothing was written");
+            let mut gap = begin();
+            gap.skip(after.index);
+            let refused = archive.write_gap(&lineage, &begin(), &gap, &[], "lost", 1).await.unwrap_err();
+            assert!(matches!(refused, ArchiveError::Conflict { .. }), "what lies there is not lost: {refused}");
             sql(repair);
             archive.write(&lineage, &begin(), &rows, &after, 1).await.unwrap();
         }
