@@ -80,8 +80,11 @@ pub enum ArchiveError {
         /// What creates it.
         sql: String,
     },
-    /// A role that owns the tables, or is the owner's master, cannot be bound to less.
-    #[error("the role \"{role}\" owns the archive's tables, or is a superuser: choose one that may do nothing yet")]
+    /// A role that owns the tables, is the owner's master, or may write everywhere, cannot be bound to less.
+    #[error(
+        "the role \"{role}\" owns the archive's tables, or is a superuser or a member of pg_write_all_data: choose one \
+         that may do nothing yet"
+    )]
     OwnRole {
         /// Its name.
         role: String,

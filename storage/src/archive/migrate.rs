@@ -33,8 +33,10 @@ const GRANTED: &str = "SELECT role, writes FROM consigner.granted ORDER BY role"
 const GRANT: &str = "INSERT INTO consigner.granted (role, writes) VALUES ($1, $2)
     ON CONFLICT (role) DO UPDATE SET writes = excluded.writes";
 
-/// Whether each role is there, and whether it could do whatever this one can.
-const ROLES: &str = "SELECT r.name, p.rolname IS NOT NULL, coalesce(pg_has_role(p.oid, current_user, 'MEMBER'), false)
+/// Whether each role is there, and whether it could do whatever this one can, or change every table there is.
+const ROLES: &str = "SELECT r.name, p.rolname IS NOT NULL, coalesce(pg_has_role(p.oid, current_user, 'MEMBER')
+        OR EXISTS (SELECT FROM pg_roles w WHERE w.rolname = 'pg_write_all_data' AND pg_has_role(p.oid, w.oid, 'MEMBER')),
+        false)
     FROM unnest($1::text[]) AS r (name) LEFT JOIN pg_roles p ON p.rolname = r.name";
 
 /// Beside the tables of rows.
@@ -244,12 +246,16 @@ fn grants(role: &str, writes: bool) -> Vec<String> {
         |tables: &[&str]| tables.iter().map(|table| format!("consigner.{table}")).collect::<Vec<_>>().join(", ");
     let rows = Table::ALL.map(Table::name);
     let tables = [rows.as_slice(), &OTHER_TABLES].concat();
-    let mut statements = vec![
-        format!("REVOKE ALL ON ALL TABLES IN SCHEMA consigner FROM {role}"),
+    let mut statements: Vec<String> = Vec::new();
+    for schema in ["consigner"].iter().chain(VIEW_SCHEMAS) {
+        statements.push(format!("REVOKE ALL ON SCHEMA {schema} FROM {role}"));
+        statements.push(format!("REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}"));
+    }
+    statements.extend([
         format!("REVOKE ALL ON FUNCTION consigner.ensure_partitions(bigint) FROM {role}"),
         format!("GRANT USAGE ON SCHEMA consigner TO {role}"),
         format!("GRANT SELECT ON {}, {} TO {role}", listed(&tables), listed(&ABOUT)),
-    ];
+    ]);
     if writes {
         statements.push(format!("GRANT INSERT ON {} TO {role}", listed(&tables)));
         statements.push(format!("GRANT EXECUTE ON FUNCTION consigner.ensure_partitions(bigint) TO {role}"));

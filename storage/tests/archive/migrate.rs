@@ -27,6 +27,10 @@ async fn a_migration_says_what_it_would_do_and_does_it_once() {
         let refused = migrate::apply(&mut owner, &roles).await.unwrap_err();
         assert!(refused.class() == "schema" && refused.to_string().contains(named), "{refused}");
     }
+    postgres.sql(database, &format!("GRANT pg_write_all_data TO {READER}"));
+    let refused = migrate::apply(&mut owner, &roles()).await.unwrap_err();
+    assert!(matches!(&refused, ArchiveError::OwnRole { role } if role == READER), "{refused}");
+    postgres.sql(database, &format!("REVOKE pg_write_all_data FROM {READER}"));
     assert_eq!(schemas().trim(), "0");
     let refused = migrate::apply(&mut servers.db(WRITER, database).connect().await.unwrap(), &Roles::default()).await;
     assert!(matches!(refused, Err(ArchiveError::Denied { .. })), "{refused:?}");
@@ -39,8 +43,11 @@ async fn a_migration_says_what_it_would_do_and_does_it_once() {
     steps.sort_unstable();
     assert_eq!(steps, [0, plan.steps.len()]);
     // Who was given rights keeps them, unasked; who changes sides loses what is too much.
+    postgres.sql(database, &format!("GRANT CREATE ON SCHEMA consigner, web3signer TO {READER}"));
     let again = migrate::apply(&mut owner, &Roles::default()).await.unwrap();
     assert!(again.steps.is_empty());
+    let once = |what: &str| postgres.sql(database, &format!("SELECT {what}")).trim().to_owned();
+    assert_eq!(once(&format!("has_schema_privilege('{READER}', 'consigner', 'CREATE')")), "f");
     assert_eq!(again.roles, [(READER.to_owned(), false), (WRITER.to_owned(), true)]);
     let (mut writer, _) = servers.entered(Door::Direct, database).await;
     migrate::apply(&mut owner, &Roles { writer: None, reader: Some(WRITER.to_owned()) }).await.unwrap();
