@@ -72,7 +72,8 @@ pub enum OutboxLevel {
     Half,
     /// Four fifths are.
     High,
-    /// All of it: with an archive elsewhere that has taken rows before, no proposals and, where another node can, no leadership.
+    /// All of it: with an archive elsewhere that has taken rows before, no proposals and, where another node can, no
+    /// leadership.
     Full,
 }
 
