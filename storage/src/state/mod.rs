@@ -155,6 +155,8 @@ impl StateStore {
         batch.insert(keys::META, write.meta);
         batch.insert(keys::DIGEST, &write.digest);
         let added = write.outbox.map(|(index, row)| self.add_row(&mut batch, index, &row)).transpose()?;
+        // With a row, the row holds it.
+        let _alone = added.is_none().then(|| self.lock_noting());
         self.db.apply_batch(batch).map_err(sled_error("writing"))?;
         if let Some(added) = added {
             self.count_row(added);

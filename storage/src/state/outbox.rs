@@ -17,6 +17,7 @@ impl StateStore {
     /// sled failed, or a row is not what was written.
     pub fn outbox_read(&self, from: u64, max: usize) -> Result<Vec<(u64, Vec<u8>)>, StateError> {
         let mut rows = Vec::new();
+        let _alone = self.lock_noting();
         for item in self.db.range(keys::row(from)..=keys::row(u64::MAX)).take(max) {
             let (key, value) = item.map_err(sled_error("reading the outbox"))?;
             let index = keys::row_index(&key).unwrap_or_default();
@@ -36,13 +37,23 @@ impl StateStore {
         if after >= upto {
             return Ok(rows);
         }
-        let mut bytes = 0;
-        for item in self.db.range(keys::row(after + 1)..=keys::row(upto)).take(max) {
-            let (key, value) = item.map_err(sled_error("reading the outbox"))?;
-            let index = keys::row_index(&key).unwrap_or_default();
-            rows.push((index, keys::decode_row(index, &value).map(<[u8]>::to_vec)));
-            bytes += value.len();
-            if bytes > SCAN_BYTES_MAX {
+        let (mut bytes, mut from) = (0, after);
+        while from < upto && rows.len() < max && bytes <= SCAN_BYTES_MAX {
+            // In parts, so that the state machine never waits for the whole of it.
+            let _alone = self.lock_noting();
+            let part = SCAN_ROWS.min(max - rows.len());
+            let mut found = 0;
+            for item in self.db.range(keys::row(from + 1)..=keys::row(upto)).take(part) {
+                let (key, value) = item.map_err(sled_error("reading the outbox"))?;
+                let index = keys::row_index(&key).unwrap_or_default();
+                rows.push((index, keys::decode_row(index, &value).map(<[u8]>::to_vec)));
+                (found, from) = (found + 1, index.max(from + 1));
+                bytes += value.len();
+                if bytes > SCAN_BYTES_MAX {
+                    break;
+                }
+            }
+            if found < part {
                 break;
             }
         }
@@ -54,6 +65,7 @@ impl StateStore {
     /// # Errors
     /// sled failed.
     pub fn outbox_last(&self) -> Result<Option<(u64, Vec<u8>)>, StateError> {
+        let _alone = self.lock_noting();
         let last = self.db.range(keys::row(0)..=keys::row(u64::MAX)).next_back();
         let Some((key, value)) = last.transpose().map_err(sled_error("reading the outbox"))? else { return Ok(None) };
         let index = keys::row_index(&key).unwrap_or_default();
@@ -95,7 +107,7 @@ impl StateStore {
                 batch.remove(key);
             }
             if from == after {
-                let mut coverage = self.outbox_coverage()?;
+                let mut coverage = coverage::coverage(&self.db)?;
                 let known = coverage.clone();
                 coverage.remove(after, upto);
                 if coverage == known && rows == 0 {
@@ -128,14 +140,10 @@ impl StateStore {
         let value = keys::encode_row(index, row);
         let bytes = value.len() as u64;
         batch.insert(&key, value);
-        let look = || self.db.get(key).map_err(sled_error("reading the outbox"));
-        let mut added = AddedRow { bytes, replaced: None, _noting: None };
-        if look()?.is_some() {
-            // It must not be moved into a segment between this look and the write: it would be counted wrongly.
-            added._noting = Some(self.lock_noting());
-            added.replaced = look()?.map(|known| known.len() as u64);
-        }
-        Ok(added)
+        // It must not be moved into a segment between this look and the write: it would be counted wrongly.
+        let noting = self.lock_noting();
+        let known = self.db.get(key).map_err(sled_error("reading the outbox"))?;
+        Ok(AddedRow { bytes, replaced: known.map(|known| known.len() as u64), _noting: noting })
     }
 
     pub(super) fn count_row(&self, added: AddedRow<'_>) {
@@ -154,6 +162,8 @@ impl StateStore {
         Ok(())
     }
 
+    /// Also keeps scans and batches apart: sled 0.34 is known to hang where one thread iterates while another writes a batch
+    /// (its issues 1301 and 1412), and before rows were moved into segments only one thread ever did either.
     pub(super) fn lock_noting(&self) -> MutexGuard<'_, ()> {
         self.noting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -164,7 +174,7 @@ pub(super) struct AddedRow<'a> {
     bytes: u64,
     /// Bytes of the row that it replaces.
     replaced: Option<u64>,
-    _noting: Option<MutexGuard<'a, ()>>,
+    _noting: MutexGuard<'a, ()>,
 }
 
 /// The log index of an entry, and its row; `None` if that is not what was written.
@@ -215,8 +225,10 @@ pub(super) fn copy(old: &sled::Db, new: &StateStore) -> Result<Copied, StateErro
     Ok(Copied { rows, whole, coverage })
 }
 
-/// Rows per batch when purging: bounds what sled holds at once.
-const PURGE_ROWS: usize = 4096;
+/// Rows that are read while the state machine waits: well below a millisecond.
+const SCAN_ROWS: usize = 512;
+/// Rows per batch when purging: bounds what sled holds at once, and how long the state machine waits.
+const PURGE_ROWS: usize = 1024;
 /// Bytes read at once: a row may be a quarter of a megabyte.
 const SCAN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
