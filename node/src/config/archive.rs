@@ -69,7 +69,7 @@ pub enum PostgresPassword {
 /// Beyond it the log and the snapshots would have no room.
 const SHARE_PERCENT_MAX: u64 = 80;
 
-/// `storage` takes no larger batch: a transaction of about a second, and some ten megabytes of parameters.
+/// A transaction of about a second, and some ten megabytes of parameters; `storage` takes one more entry on top of it.
 const BATCH_ROWS_MAX: u64 = 50_000;
 
 /// Below it a connection over TLS with a slow password exchange never comes about.
