@@ -167,6 +167,15 @@ impl DiskGuard {
         self.is_starved.load(Ordering::Relaxed)
     }
 
+    /// Whether what other members hold for this node may be added: not so close to the stop mark that the addition itself
+    /// would end this node's leadership. The warning alone is no reason: these rows would lie here anyway, had nothing
+    /// been lost, and a copy that is missing on a disk that stays at 85 % would be missing for good.
+    pub(crate) fn has_room_for_healing(&self) -> bool {
+        let seen = self.lock();
+        let is_near = is_reached(seen.used_percent, self.options.stop_percent, MARGIN);
+        !self.is_stopped() && !is_near && (seen.total_bytes == 0 || seen.free_bytes >= STOP_FREE * 2)
+    }
+
     /// Why this node takes no proposals, if so.
     pub(crate) fn refusal(&self) -> Option<String> {
         self.is_stopped().then(|| {
@@ -223,6 +232,21 @@ mod tests {
             assert_eq!(guard.refusal().is_some(), level == Stopped);
             before = level;
         }
+    }
+
+    #[test]
+    fn what_is_missing_comes_back_until_shortly_before_the_stop_mark() {
+        let guard = guard();
+        assert!(guard.has_room_for_healing(), "not looked yet");
+        for (percent, has_room) in
+            [(79, true), (80, true), (92, true), (93, false), (95, false), (92, true), (10, true)]
+        {
+            guard.saw(&space(percent), None, 0);
+            assert_eq!(guard.has_room_for_healing(), has_room, "{percent} %");
+        }
+        let little = DiskSpace { total: GIB, used: GIB / 2, free: STOP_FREE * 2 - 1 };
+        guard.saw(&little, None, 0);
+        assert!(!guard.has_room_for_healing(), "few bytes are left, whatever the percentage says");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use consigner_raft::{AuthorizeError, Leadership, Routing};
 use consigner_rules::message::SignPath;
 use consigner_rules::permit::UnslashableType;
 use consigner_rules::{Command, Outcome, PublicKey, Root, SigningType};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use support::{DEADLINE, GENESIS, KEY, Lab, attestation, block, request, sign, try_sign, until};
 
@@ -102,6 +104,8 @@ async fn a_node_behind_the_purged_log_catches_up_by_snapshot() {
     let leader = lab.leader().await;
     let behind = [1, 2, 3].into_iter().find(|id| *id != leader).unwrap();
     lab.stop(behind).await;
+    // A disk that is warned of is no reason to go without the rows.
+    lab.disks.insert(behind, support::disk_at(Arc::new(AtomicU64::new(90))));
     // Far enough that the log behind the snapshot (1,000 entries are kept) is purged.
     for target in 1..=1_800 {
         assert!(sign(lab.cluster(leader), &attestation(0, target, 1)).await.is_ok());

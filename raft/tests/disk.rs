@@ -6,25 +6,12 @@ mod support;
 use consigner_raft::{AuthorizeError, Cluster, DiskLevel, DiskOptions, Leadership};
 use consigner_rules::command::{ClusterIdentity, Rejection};
 use consigner_rules::{Command, Outcome};
-use consigner_storage::DiskSpace;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use support::{DEADLINE, GENESIS, Lab, attestation, sign, try_sign, until};
-
-const GIB: u64 = 1 << 30;
-
-/// A disk of 100 GiB as full as the number says.
-fn probe(percent: &Arc<AtomicU64>) -> DiskOptions {
-    let percent = percent.clone();
-    let probe = move |_: &Path| {
-        let used = percent.load(Ordering::Relaxed);
-        Ok(DiskSpace { total: 100 * GIB, used: used * GIB, free: (100 - used) * GIB })
-    };
-    DiskOptions { probe: Arc::new(probe), ..DiskOptions::default() }
-}
+use support::{DEADLINE, GENESIS, Lab, attestation, disk_at, sign, try_sign, until};
 
 /// One more vote; they must rise within a test.
 async fn attest(cluster: &Cluster, target: u64) -> Result<(), AuthorizeError> {
@@ -41,7 +28,7 @@ async fn lab_with(disk: impl Fn(u64) -> DiskOptions, nodes: u64) -> Lab {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_whose_disk_is_full_hands_over_and_comes_back() {
     let percent: Vec<Arc<AtomicU64>> = (0..3).map(|_| Arc::new(AtomicU64::new(50))).collect();
-    let lab = lab_with(|id| probe(&percent[usize::try_from(id).unwrap() - 1]), 3).await;
+    let lab = lab_with(|id| disk_at(Arc::clone(&percent[usize::try_from(id).unwrap() - 1])), 3).await;
     let full = lab.leader().await;
     let disk = &percent[usize::try_from(full).unwrap() - 1];
     attest(lab.cluster(full), 1).await.unwrap();
@@ -82,7 +69,7 @@ async fn a_leader_whose_disk_is_full_hands_over_and_comes_back() {
 async fn the_log_stays_within_its_bytes_and_nothing_unarchived_is_lost() {
     const LIMIT: u64 = 1 << 20;
     const SEGMENT: u64 = 8 << 20;
-    let disk = DiskOptions { snapshot_bytes: LIMIT, ..DiskOptions::default() };
+    let disk = DiskOptions { snapshot_bytes: LIMIT, ..disk_at(Arc::new(AtomicU64::new(10))) };
     let mut lab = lab_with(|_| disk.clone(), 1).await;
     let mut signed = 0;
     // Five segments of commands that are refused, which leave nothing but their entries.
@@ -117,6 +104,7 @@ async fn a_small_disk_fills_up_and_the_node_lives() {
             return;
         }
     };
+    lab.disks.insert(3, DiskOptions::default());
     lab.found().await;
     until("node 3 follows", || lab.cluster(3).ready().is_ok()).await;
 

@@ -10,7 +10,6 @@
 use super::serve::ROWS_MAX;
 use super::{Healing, KeepError, MemberRows, OutboxMode};
 use crate::cluster::Cluster;
-use crate::disk_guard::DiskLevel;
 use crate::peer::wire::{self, AskRows, Row, Rows};
 use crate::types::Member;
 use consigner_rules::{Change, codec};
@@ -102,8 +101,8 @@ impl Cluster {
                 // Who waits for the hole must not act on what was said before.
                 self.inner.outbox.heals(Some(asked.clone()));
             }
-            // On a disk that fills up the rows of others are not added; that they are there is told all the same.
-            if turn.is_over() || self.disk().level > DiskLevel::Fine {
+            // On a disk that is nearly full the rows of others are not added; that they are there is told all the same.
+            if turn.is_over() || !self.inner.disk.has_room_for_healing() {
                 return Some(asked);
             }
             let filled = self.fill_one(outbox, &mut asked, turn).await;

@@ -16,13 +16,14 @@ use consigner_rules::message::SignPath;
 use consigner_rules::primitives::ClusterId;
 use consigner_rules::slashing::AgreedDuty;
 use consigner_rules::{Command, Outcome, Particulars, PublicKey, Root, SealedKey, SignRequest, SigningType};
+use consigner_storage::DiskSpace;
 use mirror::Mirror;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use rights::Rights;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -41,9 +42,9 @@ pub struct Lab {
     members: BTreeMap<u64, Member>,
     snapshot_every: u64,
     pub timing: Timing,
-    /// Other than the default, by node; taken at its next start.
+    /// Other than a disk with room, by node; taken at its next start.
     pub disks: BTreeMap<u64, DiskOptions>,
-    /// Likewise.
+    /// Other than the default, by node; taken at its next start.
     pub outboxes: BTreeMap<u64, OutboxOptions>,
     /// Hashes of join tokens, by node; taken at its next start.
     tokens: BTreeMap<u64, [u8; 32]>,
@@ -158,7 +159,7 @@ impl Lab {
             peer_tls: client_config(&tls, ALPN_PEER).unwrap(),
             timing: self.timing.clone(),
             snapshot_every: self.snapshot_every,
-            disk: self.disks.get(&id).cloned().unwrap_or_default(),
+            disk: self.disks.get(&id).cloned().unwrap_or_else(|| disk_at(Arc::new(AtomicU64::new(10)))),
             outbox: self.outboxes.get(&id).cloned().unwrap_or_default(),
             on_keys: Arc::new(move |feed| fed.take(feed)),
             on_settle: Arc::new(move || Box::pin(Arc::clone(&settling).settled())),
@@ -286,6 +287,16 @@ fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// A disk of 100 GiB whose use a test sets, percent: how full the disk below it really is must not decide a test.
+pub fn disk_at(percent: Arc<AtomicU64>) -> DiskOptions {
+    const GIB: u64 = 1 << 30;
+    let probe = move |_: &Path| {
+        let used = percent.load(Ordering::Relaxed) * GIB;
+        Ok(DiskSpace { total: 100 * GIB, used, free: 100 * GIB - used })
+    };
+    DiskOptions { probe: Arc::new(probe), ..DiskOptions::default() }
 }
 
 pub fn sealed(public_key: PublicKey, data_key: u8) -> SealedKey {
