@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use support::{DEADLINE, GENESIS, Lab, attestation, disk_at, sign, try_sign, until};
+use support::{DEADLINE, GENESIS, Lab, attestation, disk_at, sign, steady, try_sign, until};
 
 /// One more vote; they must rise within a test.
 async fn attest(cluster: &Cluster, target: u64) -> Result<(), AuthorizeError> {
@@ -20,6 +20,7 @@ async fn attest(cluster: &Cluster, target: u64) -> Result<(), AuthorizeError> {
 
 async fn lab_with(disk: impl Fn(u64) -> DiskOptions, nodes: u64) -> Lab {
     let mut lab = Lab::new(nodes, 10_000);
+    lab.timing = steady();
     lab.disks = (1..=nodes).map(|id| (id, disk(id))).collect();
     lab.found().await;
     lab
@@ -97,6 +98,7 @@ async fn the_log_stays_within_its_bytes_and_nothing_unarchived_is_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_disk_fills_up_and_the_node_lives() {
     let mut lab = Lab::new(3, 10_000);
+    lab.timing = steady();
     let small = match SmallDisk::mount(&lab.data_dir(3)) {
         Ok(small) => small,
         Err(reason) => {

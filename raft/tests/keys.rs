@@ -4,7 +4,7 @@
 
 mod support;
 
-use consigner_raft::{AuthorizeError, Release, Routing, Timing};
+use consigner_raft::{AuthorizeError, Release, Timing};
 use consigner_rules::command::{DataKey, HistoryImport, ImportedBlock, KeyDeletion, ResealedKey};
 use consigner_rules::message::SignPath;
 use consigner_rules::permit::UnslashableType;
@@ -40,9 +40,9 @@ fn unknown<T>(public_key: PublicKey) -> Result<T, AuthorizeError> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_deleted_through_a_follower_is_unknown_to_every_node() {
-    let lab = Lab::up(3, 1_000).await;
+    let lab = Lab::steady(3, 1_000).await;
     assert!(sign(lab.cluster(1), &block(100, 1)).await.is_ok());
-    lab.cluster(1).settle(DEADLINE).await.unwrap();
+    lab.all_settled(1, &[1, 2, 3]).await;
     for id in 1..=3 {
         assert!(lab.mirror(id).holds(&KEY), "node {id}");
         assert_eq!(lab.cluster(id).may_release(&KEY, DEADLINE, &|_| Ok(())).await.unwrap(), Release::Yes, "node {id}");
@@ -111,18 +111,33 @@ async fn a_member_that_is_down_is_named_and_waited_for_until_its_lease_has_run_o
     let down = lab.follower().await;
     lab.stop(down).await;
     let up: Vec<u64> = lab.nodes.keys().copied().collect();
-    let imported = Outcome::KeyImported { public_key: OTHER, duplicate: false };
-    assert_eq!(propose(&lab, up[0], import(OTHER)).await, imported);
-    let settlement = lab.cluster(up[0]).settle(DEADLINE).await.unwrap();
-    assert_eq!((&settlement.settled, &settlement.unreached), (&up, &vec![down]));
+    let imported = propose(&lab, up[0], import(OTHER)).await;
+    assert!(matches!(imported, Outcome::KeyImported { public_key: OTHER, .. }), "{imported:?}");
+    let began = Instant::now();
+    // Who is late with an answer, as on a loaded machine, is named as unreached, too: then it is asked again.
+    loop {
+        let settlement = lab.cluster(up[0]).settle(DEADLINE).await.unwrap();
+        assert!(settlement.unreached.contains(&down), "{settlement:?}");
+        if settlement.settled == up {
+            break;
+        }
+        assert!(began.elapsed() < DEADLINE, "{settlement:?}");
+    }
     delete(&lab, up[1], KEY).await;
     let began = Instant::now();
-    let settlement = lab.cluster(up[1]).settle_strictly(DEADLINE).await.unwrap();
-    assert!(began.elapsed() >= Timing::default().lease * 2, "took {:?}", began.elapsed());
-    assert_eq!((&settlement.settled, &settlement.unreached), (&up, &vec![down]));
+    loop {
+        let asked = Instant::now();
+        let settlement = lab.cluster(up[1]).settle_strictly(DEADLINE).await.unwrap();
+        assert!(asked.elapsed() >= Timing::default().lease * 2, "took {:?}", asked.elapsed());
+        assert!(settlement.unreached.contains(&down), "{settlement:?}");
+        if settlement.settled == up {
+            break;
+        }
+        assert!(began.elapsed() < DEADLINE, "{settlement:?}");
+    }
     lab.start(down).await;
-    let settlement = lab.cluster(up[0]).settle_strictly(DEADLINE).await.unwrap();
-    assert_eq!((settlement.settled, settlement.unreached), (vec![1, 2, 3], vec![]));
+    // It may take a while until it is let in.
+    lab.all_settled(up[0], &[1, 2, 3]).await;
     assert!(!lab.mirror(down).holds(&KEY) && lab.mirror(down).holds(&OTHER));
     assert_eq!(sign(lab.cluster(down), &randao()).await, unknown(KEY));
 }
@@ -130,29 +145,45 @@ async fn a_member_that_is_down_is_named_and_waited_for_until_its_lease_has_run_o
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_answers_but_does_not_settle_is_named() {
     let lab = Lab::up(3, 1_000).await;
-    lab.cluster(1).settle(DEADLINE).await.unwrap();
+    lab.all_settled(1, &[1, 2, 3]).await;
     lab.mirror(2).hold();
     delete(&lab, 1, KEY).await;
     for strictly in [false, true] {
         // Long against two leases, after which a member that gives no answer would be left out.
-        let deadline = Duration::from_secs(4);
-        let cluster = lab.cluster(1);
-        let settled = if strictly { cluster.settle_strictly(deadline).await } else { cluster.settle(deadline).await };
-        let reason = settled.unwrap_err().reason;
-        assert!(reason.contains("node 2 (node2)"), "{reason}");
-        assert!(!reason.contains("node1") && !reason.contains("node3"), "{reason}");
+        let reason = unsettled(&lab, 1, strictly, 2, Duration::from_secs(4)).await;
+        assert!(!reason.contains("node1"), "{reason}");
     }
     lab.mirror(2).release();
-    assert_eq!(lab.cluster(3).settle_strictly(DEADLINE).await.unwrap().settled, [1, 2, 3]);
+    lab.all_settled(3, &[1, 2, 3]).await;
     // The node that asks must settle, too.
     lab.mirror(3).hold();
-    let reason = lab.cluster(3).settle(Duration::from_secs(2)).await.unwrap_err().reason;
-    assert!(reason.contains("node 3 (node3)"), "{reason}");
+    unsettled(&lab, 3, false, 3, Duration::from_secs(2)).await;
+}
+
+/// Why the cluster does not settle: one node does not, and no other is named. On a loaded machine an answer may be so late
+/// that a member counts as unreached, or none be asked in time: then it is asked again. It is never said to have settled.
+async fn unsettled(lab: &Lab, asked: u64, strictly: bool, who: u64, deadline: Duration) -> String {
+    let began = Instant::now();
+    loop {
+        let cluster = lab.cluster(asked);
+        let settled = if strictly { cluster.settle_strictly(deadline).await } else { cluster.settle(deadline).await };
+        let said = format!("{settled:?}");
+        match settled {
+            Ok(settlement) => assert!(!settlement.settled.contains(&who), "{said}"),
+            Err(unavailable) => {
+                let names = |id: u64| unavailable.reason.contains(&format!("node {id} (node{id})"));
+                if names(who) && (1..=3).all(|id| id == who || !names(id)) {
+                    return unavailable.reason;
+                }
+            }
+        }
+        assert!(began.elapsed() < DEADLINE, "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_callers_than_a_member_lets_wait_all_settle_in_the_end() {
-    let lab = Lab::up(3, 1_000).await;
+    let lab = Lab::steady(3, 1_000).await;
     lab.mirror(2).hold();
     let mut callers = tokio::task::JoinSet::new();
     for _ in 0..100 {
@@ -169,9 +200,9 @@ async fn more_callers_than_a_member_lets_wait_all_settle_in_the_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_installed_over_a_deletion_takes_the_key_away() {
-    let mut lab = Lab::up(3, 200).await;
+    let mut lab = Lab::steady(3, 200).await;
     propose(&lab, 1, import(OTHER)).await;
-    lab.cluster(1).settle(DEADLINE).await.unwrap();
+    lab.all_settled(1, &[1, 2, 3]).await;
     let behind = lab.follower().await;
     assert!(lab.mirror(behind).holds(&OTHER));
     lab.stop(behind).await;
@@ -181,17 +212,19 @@ async fn a_snapshot_installed_over_a_deletion_takes_the_key_away() {
     for target in 1..=1_800 {
         assert!(sign(lab.cluster(leader), &attestation(0, target, 1)).await.is_ok());
     }
+    let covered = || lab.cluster(leader).status().snapshot_index.is_some_and(|index| index > 1_400);
+    support::until("a snapshot of most of it", covered).await;
     lab.start(behind).await;
     lab.cluster(behind).barrier(DEADLINE).await.unwrap();
     let held = lab.mirror(behind).held();
     assert_eq!(held.keys.keys().collect::<Vec<_>>(), [&KEY]);
-    assert_eq!(held.replaced, 2, "once at the start, once by the snapshot");
+    assert!(held.replaced >= 2, "once at the start, and by the snapshot: {}", held.replaced);
     assert!(lab.nodes.values().all(|node| node.fatal.lock().unwrap().is_empty()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_sealed_anew_on_a_live_cluster_stay_so_after_a_restart_of_all() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     propose(&lab, 1, import(OTHER)).await;
     let data_key = DataKey { id: [4; 16], sealer: "other".to_owned(), wrapped: vec![4; 40] };
     assert_eq!(propose(&lab, 2, Command::AddDataKey(data_key)).await, Outcome::DataKeyHeld);
@@ -202,7 +235,7 @@ async fn keys_sealed_anew_on_a_live_cluster_stay_so_after_a_restart_of_all() {
     propose(&lab, 2, Command::RemoveDataKey([3; 16])).await;
     delete(&lab, 1, OTHER).await;
     assert!(sign(lab.cluster(3), &block(100, 1)).await.is_ok());
-    lab.cluster(1).settle(DEADLINE).await.unwrap();
+    lab.all_settled(1, &[1, 2, 3]).await;
     let expected = |replaced| Held { keys: [(KEY, [4; 16])].into(), data_keys: [[4; 16]].into(), replaced };
     for id in 1..=3 {
         assert_eq!(lab.mirror(id).held(), expected(1), "node {id}");
@@ -216,14 +249,16 @@ async fn keys_sealed_anew_on_a_live_cluster_stay_so_after_a_restart_of_all() {
     for id in 1..=3 {
         lab.start(id).await;
     }
-    assert_eq!(lab.cluster(1).settle(DEADLINE).await.unwrap().settled, [1, 2, 3]);
+    lab.all_settled(1, &[1, 2, 3]).await;
     for id in 1..=3 {
         assert_eq!(lab.mirror(id).held(), expected(1), "node {id}");
         assert_eq!(sign(lab.cluster(id), &block(100, 1)).await, Ok(Root([1; 32])));
     }
-    let digests: BTreeSet<String> = (1..=3).map(|id| lab.cluster(id).status().digest).collect();
-    let applied: BTreeSet<_> = (1..=3).map(|id| lab.cluster(id).status().applied_index).collect();
-    assert!(applied.len() > 1 || digests.len() == 1, "{digests:?}");
+    // Each pair from one look: something may be applied between two.
+    let standings: BTreeSet<_> =
+        (1..=3).map(|id| lab.cluster(id).status()).map(|status| (status.applied_index, status.digest)).collect();
+    let indexes: BTreeSet<_> = standings.iter().map(|(applied, _)| applied).collect();
+    assert_eq!(indexes.len(), standings.len(), "{standings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,10 +279,11 @@ async fn a_deleted_key_that_comes_back_with_an_older_history_signs_nothing_below
         assert_eq!(exported, [history(100, 1)], "node {id}");
     }
     let back = Command::ImportKey { sealed: sealed(KEY, 3), history: Some(history(50, 9)), deletions_seen: u64::MAX };
-    assert_eq!(propose(&lab, 1, back).await, Outcome::KeyImported { public_key: KEY, duplicate: false });
+    let imported = propose(&lab, 1, back).await;
+    assert!(matches!(imported, Outcome::KeyImported { public_key: KEY, .. }), "{imported:?}");
     for id in 1..=3 {
         for (slot, root) in [(50, 9), (99, 1), (100, 2)] {
-            let asked = lab.cluster(id).authorize(&block(slot, root), "client", Routing::Forward, &|_| Ok(())).await;
+            let asked = sign(lab.cluster(id), &block(slot, root)).await;
             assert!(matches!(asked, Err(AuthorizeError::Refused { .. })), "node {id}, slot {slot}: {asked:?}");
         }
         assert!(sign(lab.cluster(id), &block(100 + id, 1)).await.is_ok());

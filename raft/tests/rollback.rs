@@ -9,7 +9,7 @@ use consigner_storage::{DataDir, NodeIdentity, RealDisk};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use support::{CLUSTER, DEADLINE, Lab, Node, attestation, sign, try_sign, until};
+use support::{CLUSTER, DEADLINE, Lab, Node, attestation, copy_dir, sign, try_sign, until};
 
 /// Signs attestations with these targets at a node.
 async fn sign_targets(lab: &Lab, at: u64, targets: std::ops::RangeInclusive<u64>) {
@@ -29,20 +29,6 @@ fn image(lab: &Lab, id: u64, name: &str) -> PathBuf {
 fn put_back(lab: &Lab, id: u64, image: &Path) {
     std::fs::remove_dir_all(lab.data_dir(id)).unwrap();
     copy_dir(image, &lab.data_dir(id));
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else if let Err(error) = std::fs::copy(entry.path(), &target) {
-            // Temporary files come and go below a running node.
-            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
-        }
-    }
 }
 
 /// The node stops and says how to go on; the others do not notice, and do not count it.
@@ -74,7 +60,7 @@ async fn is_open(lab: &Lab, id: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_disk_under_the_old_id_takes_no_part() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let (leader, wiped) = (lab.leader().await, lab.follower().await);
     sign_targets(&lab, leader, 1..=5).await;
     lab.stop(wiped).await;
@@ -88,7 +74,7 @@ async fn a_wiped_disk_under_the_old_id_takes_no_part() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_followers_disk_that_went_back_within_one_start_is_noticed_and_the_leader_lives() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let (leader, behind) = (lab.leader().await, lab.follower().await);
     sign_targets(&lab, leader, 1..=5).await;
     let term = lab.cluster(leader).status().term;
@@ -109,7 +95,7 @@ async fn a_followers_disk_that_went_back_within_one_start_is_noticed_and_the_lea
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_from_before_an_earlier_start_is_noticed() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let (leader, behind) = (lab.leader().await, lab.follower().await);
     let older = image(&lab, behind, "older");
     for (starts, says) in [(1, "two starts of node"), (2, "comes after start")] {
@@ -137,7 +123,7 @@ async fn a_disk_from_before_an_earlier_start_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leaders_disk_that_went_back_is_noticed() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let leader = lab.leader().await;
     sign_targets(&lab, leader, 1..=5).await;
     let older = image(&lab, leader, "older");
@@ -162,7 +148,7 @@ async fn a_leaders_disk_that_went_back_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_all_start_at_once_what_was_noted_tells_the_disk_that_went_back() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let (leader, behind) = (lab.leader().await, lab.follower().await);
     sign_targets(&lab, leader, 1..=3).await;
     let older = image(&lab, behind, "older");
@@ -188,7 +174,7 @@ async fn when_all_start_at_once_what_was_noted_tells_the_disk_that_went_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_waits_while_the_original_runs_and_is_too_old_when_it_ended() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let (leader, copied) = (lab.leader().await, lab.follower().await);
     sign_targets(&lab, leader, 1..=3).await;
     let copy = lab.start_elsewhere(copied, image(&lab, copied, "copy")).await;
@@ -213,7 +199,7 @@ fn says(node: &Node, what: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_machines_with_one_image_the_second_is_refused() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let (leader, copied) = (lab.leader().await, lab.follower().await);
     lab.stop(copied).await;
     let copy = image(&lab, copied, "copy");
@@ -231,7 +217,7 @@ async fn of_two_machines_with_one_image_the_second_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_machines_with_one_image_started_together_not_both_take_part() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let (leader, copied) = (lab.leader().await, lab.follower().await);
     lab.stop(copied).await;
     let copy = image(&lab, copied, "copy");
@@ -252,7 +238,7 @@ async fn of_two_machines_with_one_image_started_together_not_both_take_part() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_slept_while_its_successor_started_stops() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let (leader, slept) = (lab.leader().await, lab.follower().await);
     sign_targets(&lab, leader, 1..=3).await;
     let index = lab.cluster(leader).status().commit_index;
@@ -274,7 +260,7 @@ async fn a_process_that_slept_while_its_successor_started_stops() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_comes_back_while_another_is_down() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let leader = lab.leader().await;
     let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
     sign_targets(&lab, leader, 1..=3).await;
@@ -289,7 +275,7 @@ async fn a_node_comes_back_while_another_is_down() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn alone_a_node_waits_until_somebody_vouches_or_the_operator_does() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     sign_targets(&lab, 1, 1..=3).await;
     for id in 1..=3 {
         lab.stop(id).await;
@@ -312,7 +298,7 @@ async fn alone_a_node_waits_until_somebody_vouches_or_the_operator_does() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn starts_that_were_counted_and_told_nobody_do_no_harm() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let (leader, crashed) = (lab.leader().await, lab.follower().await);
     lab.stop(crashed).await;
     for _ in 0..3 {
@@ -328,7 +314,7 @@ async fn starts_that_were_counted_and_told_nobody_do_no_harm() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_lost_what_names_it_does_not_start() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let one = lab.follower().await;
     lab.stop(one).await;
     for file in ["peers", "boot", "incarnation"] {
@@ -349,7 +335,7 @@ async fn a_disk_that_lost_what_names_it_does_not_start() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_of_a_follower_disturbs_nobody_and_takes_no_time() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let (leader, restarted) = (lab.leader().await, lab.follower().await);
     let term = lab.cluster(leader).status().term;
     for round in 1..=3_u64 {
@@ -365,7 +351,7 @@ async fn a_restart_of_a_follower_disturbs_nobody_and_takes_no_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_from_before_the_cluster_grew_takes_no_part() {
-    let mut lab = Lab::up(1, 1_000).await;
+    let mut lab = Lab::steady(1, 1_000).await;
     sign_targets(&lab, 1, 1..=3).await;
     let alone = image(&lab, 1, "alone");
     for id in [2, 3] {
@@ -387,7 +373,7 @@ async fn a_disk_from_before_the_cluster_grew_takes_no_part() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_learners_disk_that_went_back_is_noticed_and_the_leader_lives() {
-    let mut lab = Lab::up(1, 1_000).await;
+    let mut lab = Lab::steady(1, 1_000).await;
     let new = lab.newcomer(2, false).await;
     lab.cluster(1).add_member(new).await.unwrap();
     sign_targets(&lab, 1, 1..=3).await;
@@ -404,7 +390,7 @@ async fn a_learners_disk_that_went_back_is_noticed_and_the_leader_lives() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_was_replaced_comes_back_to_closed_doors() {
-    let mut lab = Lab::up(3, 1_000).await;
+    let mut lab = Lab::steady(3, 1_000).await;
     let (leader, replaced) = (lab.leader().await, lab.follower().await);
     sign_targets(&lab, leader, 1..=3).await;
     let new = lab.newcomer(4, true).await;
