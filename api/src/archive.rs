@@ -6,6 +6,7 @@
 use consigner_raft::Recorded;
 use consigner_rules::archive::ArchiveMark;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -121,13 +122,40 @@ pub struct Backfilled {
     pub gaps: Vec<(u64, u64)>,
     /// Validators whose greatest signed numbers were written in place of the rows of a gap.
     pub baseline: u64,
+    /// Which rows below the mark nodes still had that the leader, too, was to let go of; they are among `rows`.
+    #[serde(default)]
+    pub given: Vec<GivenRows>,
+    /// Nodes that were asked for such rows and gave none that could be used, by id, and why: they may still have some.
+    #[serde(default)]
+    pub unheard: BTreeMap<u64, String>,
+}
+
+/// Rows of a part of the log that nodes still had below the mark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenRows {
+    /// Who had them, by id, each the same. Of a single one nobody can tell whether it is right.
+    pub nodes: Vec<u64>,
+    /// They are those behind this log index ..
+    pub after: u64,
+    /// .. up to and with this one.
+    pub upto: u64,
+    /// How many.
+    pub rows: u64,
 }
 
 impl Backfilled {
     /// Of a database that nothing was wrong with.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self { before: None, after: None, rows: 0, gaps: Vec::new(), baseline: 0 }
+        Self {
+            before: None,
+            after: None,
+            rows: 0,
+            gaps: Vec::new(),
+            baseline: 0,
+            given: Vec::new(),
+            unheard: BTreeMap::new(),
+        }
     }
 }
 

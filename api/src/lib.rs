@@ -61,7 +61,8 @@ pub use admin::ArchiveView;
 pub use admission::{AddressGroup, policy_addresses};
 pub use app::{App, ClientPolicy, FollowerRequests, NodeReadiness};
 pub use archive::{
-    ArchiveAccess, ArchiveCall, ArchiveFault, ArchiveTrouble, Backfilled, ExporterState, ExporterStatus, MarkView,
+    ArchiveAccess, ArchiveCall, ArchiveFault, ArchiveTrouble, Backfilled, ExporterState, ExporterStatus, GivenRows,
+    MarkView,
 };
 pub use key_import::{Deletions, ImportResult, ImportStatus, Origin, Wish, import_secrets};
 pub use keymanager::{

@@ -63,7 +63,8 @@ mod types;
 mod versions;
 
 pub use archive::{
-    AdvanceError, Healing, MemberRows, OutboxLevel, OutboxMode, OutboxOptions, OutboxStatus, Retention, SpillLimits,
+    AdvanceError, Healing, MemberRows, OutboxLevel, OutboxMode, OutboxOptions, OutboxStatus, Retention, Salvaged,
+    SpillLimits, Unheard,
 };
 pub use authorize::{Admit, AuthorizeError, Routing};
 pub use backup::{BackupError, BackupMember, BackupSummary, Maxima, ReadBackupError, read_backup};

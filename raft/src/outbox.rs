@@ -119,7 +119,8 @@ impl Cluster {
     }
 }
 
-fn decoded(index: u64, row: &[u8]) -> Result<Recorded, RecordedError> {
+/// A row as it lies in the outbox.
+pub(crate) fn decoded(index: u64, row: &[u8]) -> Result<Recorded, RecordedError> {
     let (proposed_at_ms, changes) = codec::decode(row).map_err(|source| RecordedError::Row { index, source })?;
     Ok(Recorded { index, proposed_at_ms, changes })
 }

@@ -88,7 +88,11 @@ async fn filled(shared: &Shared, admin: &Admin, accept_gap: bool) -> Result<Back
         Ok(done) => {
             let gaps: Vec<String> = done.gaps.iter().map(|(after, upto)| format!("({after}, {upto}]")).collect();
             let gaps = if gaps.is_empty() { "none".to_owned() } else { gaps.join(", ") };
-            let reason = format!("{} rows written again; gaps of the log: {gaps}", done.rows);
+            let given: u64 = done.given.iter().map(|part| part.rows).sum();
+            let reason = format!(
+                "{} rows written again, {given} of them as nodes still had them below the mark; gaps of the log: {gaps}",
+                done.rows
+            );
             app.audit.conclude(&event(audit::Outcome::Done, &reason)).await?;
             Ok(done)
         }

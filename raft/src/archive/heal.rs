@@ -1,7 +1,8 @@
 //! Gets rows that this node misses from the members that have them.
 //!
 //! In: the holes in this node's outbox, answers of members. Out: rows, page by page, each durable before the next is asked
-//! for. Deliberately absent: holes below the mark (the archive has those rows) and what was removed on purpose.
+//! for. Deliberately absent: holes below the mark (the archive has those rows; if it lost them, see [`super::salvage`]) and
+//! what was removed on purpose.
 //!
 //! A member's answer counts for the entries that it says it has whole, and nowhere else: a member that misses rows itself
 //! gives those between its holes. Rows are the same on every node: an answer that contradicts a row that lies here is not
@@ -36,7 +37,7 @@ type Range = (u64, u64);
 
 /// Why a page is not used.
 #[derive(Debug)]
-enum Unused {
+pub(super) enum Unused {
     /// The member gave no answer: it is not asked again in this turn.
     Unreached(String),
     /// See [`MemberRows::Silent`].
@@ -184,7 +185,7 @@ fn best(members: &BTreeMap<u64, MemberRows>, upto: u64) -> Option<(u64, u64)> {
 }
 
 impl Cluster {
-    fn other_members(&self) -> Vec<(u64, Member)> {
+    pub(super) fn other_members(&self) -> Vec<(u64, Member)> {
         let me = self.node_id();
         self.inner.shared.read_standing(|_, standing| {
             let nodes = standing.membership.nodes().filter(|(id, _)| **id != me);
@@ -217,6 +218,11 @@ impl Cluster {
             (id, said)
         });
         said.collect()
+    }
+
+    /// One question to one member, with the deadline of every one.
+    pub(super) async fn ask_member(&self, to: (u64, &Member), question: AskRows) -> Result<Rows, String> {
+        self.ask_rows(to, question, CALL_DEADLINE).await
     }
 
     async fn ask_rows(&self, to: (u64, &Member), question: AskRows, left: Duration) -> Result<Rows, String> {
@@ -260,7 +266,7 @@ fn began(answer: &Rows) -> MemberRows {
 }
 
 /// Up to which entry an answer tells everything after `asked.after`; more than that entry, or it is of no use.
-fn usable(answer: &Rows, asked: AskRows) -> Result<u64, Unused> {
+pub(super) fn usable(answer: &Rows, asked: AskRows) -> Result<u64, Unused> {
     let silent = |reason: &str| Err(Unused::Silent(reason.to_owned()));
     let covered = answer.upto.min(answer.applied).min(asked.upto);
     if answer.since > asked.after {

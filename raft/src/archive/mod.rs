@@ -13,14 +13,17 @@
 //! | `keeper` | purging, spilling, retention, once a second |
 //! | `guard` | the share of the disk, and what a full outbox refuses |
 //! | `heal`, `serve` | rows that this node misses, or that another one asks for |
+//! | `salvage` | rows below the mark that any node still has |
 
 mod advance;
 pub(crate) mod guard;
 mod heal;
 mod keeper;
+mod salvage;
 mod serve;
 
 pub use advance::AdvanceError;
+pub use salvage::{Salvaged, Unheard};
 
 use crate::cluster::{Cluster, Unavailable};
 use consigner_storage::OutboxError;

@@ -42,7 +42,7 @@ impl Cluster {
     }
 }
 
-fn read(outbox: &Outbox, asked: AskRows, applied: u64) -> Result<Rows, OutboxError> {
+pub(super) fn read(outbox: &Outbox, asked: AskRows, applied: u64) -> Result<Rows, OutboxError> {
     let nothing = |since| Rows { since, applied, upto: asked.after, rows: Vec::new() };
     let Some((since, end)) = outbox.covered_after(asked.after)? else { return Ok(nothing(u64::MAX)) };
     let max = usize::try_from(asked.max).unwrap_or(ROWS_MAX).min(ROWS_MAX);
