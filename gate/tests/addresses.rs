@@ -1,10 +1,11 @@
 //! Who may knock from where, directly and behind a balancer.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::print_stderr, reason = "what a test skips must be seen")]
 
 mod support;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -92,8 +93,26 @@ async fn a_stranger_is_closed_before_the_handshake_counted_logged_and_told() {
 }
 
 #[tokio::test]
+async fn an_ipv4_client_of_an_ipv6_socket_is_told_as_ipv4() {
+    let pki = Pki::new();
+    let config = DoorConfig { addr: (Ipv6Addr::UNSPECIFIED, 0).into(), ..config("dual-stack", pki.server()) };
+    if let Err(error) = std::net::TcpListener::bind(config.addr) {
+        eprintln!("SKIPPED: no IPv6 here: {error}");
+        return;
+    }
+    let (door, told) = open(config, rules(&["::1"]), &[]).await;
+    let stranger = match TcpStream::connect((Ipv4Addr::LOCALHOST, door.addr.port())).await {
+        Ok(stranger) => stranger,
+        Err(error) => return eprintln!("SKIPPED: an IPv6 socket takes no IPv4 here: {error}"),
+    };
+    let from = stranger.local_addr().unwrap();
+    closed_after(stranger, b"").await;
+    assert_eq!(told.lock().unwrap().clone(), [(RefusalKind::Address, from, "address not allowed".to_owned())]);
+}
+
+#[tokio::test]
 async fn a_flood_of_strangers_writes_few_lines() {
-    const FLOOD: usize = 50;
+    const FLOOD: usize = 200;
     let pki = Pki::new();
     let (door, told) = open(config("stranger-flood", pki.server()), rules(&[]), &[]).await;
     for _ in 0..FLOOD {

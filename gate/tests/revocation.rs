@@ -121,12 +121,15 @@ fn bad_lists_are_named_with_the_reason() {
         path
     };
     let good = pki.crl_pem(&List::of(&[]));
+    let binary = pki.dir.path().join("list.crl");
+    std::fs::write(&binary, [0x30, 0x82, 1, 0, 0xff]).unwrap();
     let garbage = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
     for (path, words) in [
         (file("empty.pem", ""), "no revocation list in "),
         (pki.ca_file.clone(), "no revocation list in "),
         (pki.dir.path().join("missing.pem"), "cannot read "),
         (file("cut.pem", &good[..good.len() / 2]), "cut.pem is not valid PEM"),
+        (binary, "list.crl is DER, not PEM: convert it"),
         (file("garbage.pem", garbage), "garbage.pem cannot be used"),
         (file("forged.pem", &namesake.crl_pem(&List::of(&[]))), "the signature is not that of CN=test ca"),
     ] {

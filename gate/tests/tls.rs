@@ -191,6 +191,12 @@ fn bad_files_are_named_with_the_reason() {
     let garbage = file("garbage.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let sealed =
         file("sealed.pem", b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
+    let sealed_as_before = file(
+        "sealed-as-before.pem",
+        b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n\
+          -----END RSA PRIVATE KEY-----\n",
+    );
+    let der = file("cert.der", &[0x30, 0x82, 1, 0, 0xff]);
     let long = file("long.pem", &vec![b'\n'; (1 << 20) + 1]);
     let late = pki.expired("late");
     let early = pki.issue_with("early", |params| {
@@ -208,6 +214,10 @@ fn bad_files_are_named_with_the_reason() {
         (with(&|f| f.cert = missing.clone()), "cannot read "),
         (with(&|f| f.cert = empty.clone()), "no certificate in "),
         (with(&|f| f.cert = broken.clone()), "broken.pem is not valid PEM"),
+        (with(&|f| f.cert = broken.clone()), "the section of CERTIFICATE does not end"),
+        (with(&|f| f.cert = der.clone()), "cert.der is DER, not PEM: convert it"),
+        (with(&|f| f.key = der.clone()), "cert.der is DER, not PEM: convert it"),
+        (with(&|f| f.key = sealed_as_before.clone()), "is encrypted: decrypt it first"),
         (with(&|f| f.cert = garbage.clone()), "garbage.pem cannot be used"),
         (with(&|f| f.cert = long.clone()), "long.pem is longer than 1048576 bytes"),
         (with(&|f| f.key = empty.clone()), "no private key in "),

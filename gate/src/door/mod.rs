@@ -207,6 +207,8 @@ impl Door {
             };
             match accepted {
                 Ok((stream, addr)) => {
+                    // An IPv4 client of an IPv6 socket is written as IPv4 everywhere: lists, log, audit.
+                    let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
                     let counted = Counted::new(keeper.counters.clone());
                     if let Err(refused) = keeper.may_knock(addr) {
                         keeper.refused(addr, &refused);

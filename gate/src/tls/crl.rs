@@ -119,9 +119,9 @@ fn lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsE
 pub(crate) fn lists_in(path: &Path, text: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
     let found = CertificateRevocationListDer::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| TlsError::Pem { path: path.into(), source })?;
+        .map_err(|why| pem::malformed(path, &why))?;
     if found.is_empty() {
-        return Err(TlsError::NoCrl { path: path.into() });
+        return Err(pem::no_pem(path, text, TlsError::NoCrl { path: path.into() }));
     }
     Ok(found)
 }

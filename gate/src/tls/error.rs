@@ -24,12 +24,18 @@ pub enum TlsError {
         limit: u64,
     },
     /// The file has a PEM section that is not well formed.
-    #[error("{} is not valid PEM", path.display())]
+    #[error("{} is not valid PEM: {reason}", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: rustls_pki_types::pem::Error,
+        reason: String,
+    },
+    /// The file is what PEM wraps, without PEM around it.
+    #[error("{} is DER, not PEM: convert it (openssl x509, pkey or crl with -inform DER)", path.display())]
+    Der {
+        /// The file.
+        path: PathBuf,
     },
     /// The file has no `BEGIN CERTIFICATE` section.
     #[error("no certificate in {}", path.display())]

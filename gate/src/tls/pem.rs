@@ -108,11 +108,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 /// The certificates in the text of this file.
 pub(crate) fn certificates_in(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found = CertificateDer::pem_slice_iter(text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| TlsError::Pem { path: path.into(), source })?;
+    let found =
+        CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>().map_err(|why| malformed(path, &why))?;
     if found.is_empty() {
-        return Err(TlsError::NoCertificate { path: path.into() });
+        return Err(no_pem(path, text, TlsError::NoCertificate { path: path.into() }));
     }
     Ok(found)
 }
@@ -121,15 +120,34 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = read(path, PEM_FILE_BYTES_MAX)?;
     match PrivateKeyDer::from_pem_slice(&text) {
         Ok(key) => Ok(key),
-        Err(pem::Error::NoItemsFound) if is_encrypted(&text) => Err(TlsError::EncryptedKey { path: path.into() }),
-        Err(pem::Error::NoItemsFound) => Err(TlsError::NoKey { path: path.into() }),
-        Err(source) => Err(TlsError::Pem { path: path.into(), source }),
+        Err(_) if is_encrypted(&text) => Err(TlsError::EncryptedKey { path: path.into() }),
+        Err(pem::Error::NoItemsFound) => Err(no_pem(path, &text, TlsError::NoKey { path: path.into() })),
+        Err(why) => Err(malformed(path, &why)),
     }
 }
 
+/// PKCS#8's own kind of section, and the header of RFC 1421 in OpenSSL's older ones (`BEGIN RSA PRIVATE KEY`).
 fn is_encrypted(text: &[u8]) -> bool {
-    const MARK: &[u8] = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
-    text.windows(MARK.len()).any(|window| window == MARK)
+    const MARKS: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
+    MARKS.iter().any(|mark| text.windows(mark.len()).any(|window| window == *mark))
+}
+
+/// `missing`, unless the file is of the binary kind that PEM wraps: CAs publish revocation lists so.
+pub(super) fn no_pem(path: &Path, bytes: &[u8], missing: TlsError) -> TlsError {
+    // SEQUENCE, with a length of one to four bytes: how each certificate, list and key begins, and no text does.
+    let is_der = matches!(bytes, [0x30, 0x81..=0x84, ..]);
+    if is_der { TlsError::Der { path: path.into() } } else { missing }
+}
+
+/// The reader's reason, in words where it has bytes.
+pub(super) fn malformed(path: &Path, why: &pem::Error) -> TlsError {
+    let reason = match why {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("the section of {} does not end", String::from_utf8_lossy(end_marker).escape_debug())
+        }
+        other => other.to_string(),
+    };
+    TlsError::Pem { path: path.into(), reason }
 }
 
 fn check_leaf(path: &Path, chain: &[CertificateDer<'_>]) -> Result<(), TlsError> {
