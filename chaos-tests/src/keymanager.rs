@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 pub const KEYSTORES: &str = "/eth/v1/keystores";
 
 /// Longer than a deletion waits for the lease of a node that does not answer, on a loaded machine.
-const CALL_DEADLINE: Duration = Duration::from_secs(60);
+const CALL_DEADLINE: Duration = Duration::from_secs(120);
 
 /// How long a deletion is repeated that was not acknowledged: elections, restarts.
-const PROMISE_DEADLINE: Duration = Duration::from_secs(120);
+const PROMISE_DEADLINE: Duration = Duration::from_secs(300);
 
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(200);

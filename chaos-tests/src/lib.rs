@@ -24,6 +24,7 @@
 //! | [`services`] | a KMS and a Vault of their own, for the sealers |
 //! | [`secrecy`] | looks for secrets where none may be |
 //! | [`report`] | what a run found, for people and for scripts |
+//! | [`weather`] | how badly the machine starved this program |
 //!
 //! In: a seed and the name of a scenario. Out: a report. Deliberately absent: any trust in what the cluster says about
 //! itself, and any import of the crates that make up a node but the rules (for signing roots) and BLS verification.
@@ -45,3 +46,4 @@ pub mod scenario;
 pub mod secrecy;
 pub mod services;
 pub mod storm;
+pub mod weather;

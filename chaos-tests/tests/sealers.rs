@@ -151,9 +151,7 @@ impl World {
         let victims = self.bench.kill(&[3]);
         let said = self.until_not_opened(&id).await;
         assert!(said.contains("decrypt") && said.contains("policy"), "no call and no hint in {said}");
-        let ready = self.bench.operate(3, Method::GET, "/ready", String::new()).await;
-        let text = String::from_utf8_lossy(&ready.1).into_owned();
-        assert!(ready.0 == 503 && text.contains(&id), "{}: {text}", ready.0);
+        self.until_not_ready_for(&id).await;
         until_signed(&load).await;
         signs_without_failure(load).await;
         let load = self.load(&[1, 2]);
@@ -162,6 +160,21 @@ impl World {
         signs_without_failure(load).await;
         let load = self.load(&[3]);
         signs_without_failure(load).await;
+    }
+
+    /// Waits until node 3 says that it is not ready because of this data key; never that it is ready.
+    async fn until_not_ready_for(&self, id: &str) {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let (status, text) = self.bench.operate(3, Method::GET, "/ready", String::new()).await;
+            let text = String::from_utf8_lossy(&text).into_owned();
+            assert_eq!(status, 503, "{text}");
+            if text.contains(id) {
+                return;
+            }
+            assert!(Instant::now() < until, "node 3 does not name {id}: {text}");
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Waits until node 3 runs again and says that this data key does not open, and why.

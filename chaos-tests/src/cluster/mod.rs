@@ -4,6 +4,7 @@
 //! also when a test panics. Deliberately absent: requests (see [`crate::oracle`]) and faults (see [`crate::faults`]).
 
 pub mod manifest;
+pub mod patience;
 pub mod ports;
 pub mod process;
 
@@ -24,8 +25,8 @@ use tokio::time::timeout;
 /// A quiet machine needs about a second; a loaded one with debug binaries much longer.
 const START_DEADLINE: Duration = Duration::from_secs(120);
 
-/// `consigner dev` promises to be gone 15 s after SIGTERM (DESIGN 11).
-const STOP_DEADLINE: Duration = Duration::from_secs(15);
+/// `consigner dev` promises to be gone 15 s after SIGTERM (DESIGN 11); a starved machine counts other seconds.
+const STOP_DEADLINE: Duration = Duration::from_secs(60);
 
 /// SIGKILL takes effect at once; the rest is scheduling.
 const DEATH_MAX: Duration = Duration::from_secs(30);
@@ -112,11 +113,10 @@ impl Cluster {
         for (name, content) in &setup.private_files {
             write_private(&dir.join(name), content).map_err(system(name))?;
         }
-        if let Some(overlay) = &setup.overlay {
-            let file = dir.join(OVERLAY_FILE);
-            std::fs::write(&file, overlay).map_err(system("the overlay"))?;
-            command.arg("--config-overlay").arg(file);
-        }
+        let overlay = patience::patient(setup.overlay.as_deref().unwrap_or_default());
+        let file = dir.join(OVERLAY_FILE);
+        std::fs::write(&file, overlay).map_err(system("the overlay"))?;
+        command.arg("--config-overlay").arg(file);
         command.envs(setup.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
         let mut supervisor = command.spawn().map_err(system(&format!("{} cannot be started", binary.display())))?;

@@ -6,7 +6,7 @@
 use crate::rng::Rng;
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Below the range that Linux gives to outgoing connections (32768 up), above well-known services.
@@ -29,7 +29,7 @@ pub const PORTS_PER_NODE: u16 = 10;
 const PORTS_OF_A_NODE: u16 = 3;
 
 /// All scenarios of another run, twice over.
-const TURN_DEADLINE: Duration = Duration::from_secs(1200);
+const TURN_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// How often the lock is tried.
 const TURN_POLL: Duration = Duration::from_millis(200);
@@ -73,7 +73,7 @@ impl Turn {
     /// # Errors
     /// The lock file cannot be used, or others took too long.
     pub async fn wait() -> std::io::Result<Self> {
-        let file = File::options().create(true).append(true).open(lock_file())?;
+        let file = open(&lock_file())?;
         let until = Instant::now() + TURN_DEADLINE;
         loop {
             match file.try_lock() {
@@ -82,6 +82,16 @@ impl Turn {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// To lock it, it need not be written: where it is another user's, Linux lets nobody else create or write it in `/tmp`.
+fn open(file: &Path) -> std::io::Result<File> {
+    match File::open(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            File::options().create(true).append(true).open(file)
+        }
+        other => other,
     }
 }
 

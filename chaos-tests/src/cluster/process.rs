@@ -69,7 +69,7 @@ mod tests {
         let mut child =
             std::process::Command::new("tail").arg("-q").arg("-f").arg("/dev/null").arg(&file).spawn().unwrap();
         // Between fork and exec the child still has this program's command line.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         while !is_of(child.id(), dir.path()) && std::time::Instant::now() < deadline {
             std::thread::yield_now();
         }

@@ -19,6 +19,7 @@ use crate::invariants::{genuine, s1};
 use crate::oracle::history::Clock;
 use crate::oracle::{Courier, Evidence, History, Watch};
 use crate::storm::{Chain, Doors, Duties};
+use crate::weather::Weather;
 use balancer::Balancer;
 use consigner_gate::TlsError;
 use consigner_keys::development::interop_secret;
@@ -27,14 +28,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A node that stops serves on for so long while `/ready` says 503: several looks of the balancer.
-const OVERLAY: &str = "api: {drain-delay: 1500ms}\n";
+/// A node that stops serves on for so long while `/ready` says 503: many looks of the balancer, which a starved machine
+/// delays. Leadership moves before that, so it costs no measured pause.
+const OVERLAY: &str = "api: {drain-delay: 3s}\n";
 
 /// Signatures before the first fault.
 const WARM_UP: usize = 200;
 
 /// How long they may take on a loaded machine.
-const WARM_UP_MAX: Duration = Duration::from_secs(60);
+const WARM_UP_MAX: Duration = Duration::from_secs(180);
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -101,13 +103,13 @@ pub async fn run(options: &FailoverOptions) -> Result<FailoverReport, FailoverEr
     if !duties.more(WARM_UP, WARM_UP_MAX).await {
         return Err(FailoverError::Cold);
     }
-    let load_before = load();
+    let (load_before, weather) = (load(), Weather::observe());
     let bench = round::Bench { cluster: &cluster, courier: &courier, watch: &watch, duties: &duties };
     let mut rounds = Vec::new();
     for fault in plan(options) {
         rounds.push(bench.run(fault, options.freeze).await?);
     }
-    let load_after = load();
+    let (load_after, starved) = (load(), weather.worst());
     let (duties, _) = duties.stop().await;
     drop(balancer);
     let seen = watch.stop().await;
@@ -118,7 +120,7 @@ pub async fn run(options: &FailoverOptions) -> Result<FailoverReport, FailoverEr
     let report = FailoverReport::new(options, rounds, &evidence.exchanges, given_up, violations);
     // Whatever the end is like, the measurement stands.
     let _stopped = cluster.stop().await;
-    Ok(report.under_load(load_before, load_after))
+    Ok(report.under_load(load_before, load_after, starved))
 }
 
 /// Faults of one kind follow each other; kinds do not mix, so that each heals in its own way.

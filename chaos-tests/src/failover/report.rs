@@ -83,6 +83,8 @@ pub struct FailoverReport {
     pub calm_gap_ms: f64,
     /// Load average of the machine before the first round and after the last.
     pub load: (Option<f64>, Option<f64>),
+    /// The longest that the machine kept this program itself from running, in milliseconds.
+    pub starved_ms: f64,
     /// By fault.
     pub faults: Vec<FaultReport>,
     /// Duties that were refused or given up.
@@ -135,14 +137,15 @@ impl FailoverReport {
             signatures: signed.len(),
             calm_gap_ms: millis(calm),
             load: (None, None),
+            starved_ms: 0.0,
             faults,
             given_up,
             violations,
         }
     }
 
-    pub(super) const fn under_load(mut self, before: Option<f64>, after: Option<f64>) -> Self {
-        self.load = (before, after);
+    pub(super) fn under_load(mut self, before: Option<f64>, after: Option<f64>, starved: Duration) -> Self {
+        (self.load, self.starved_ms) = ((before, after), millis(starved));
         self
     }
 
@@ -202,12 +205,12 @@ fn millis(time: Duration) -> f64 {
 
 impl fmt::Display for FailoverReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, validators, signatures, calm_gap_ms, load, .. } = self;
+        let Self { nodes, validators, signatures, calm_gap_ms, load, starved_ms, .. } = self;
         writeln!(
             f,
             "{nodes} nodes, {validators} clients, {signatures} signatures; longest pause in calm {calm_gap_ms} ms"
         )?;
-        writeln!(f, "load of the machine: {:?} before, {:?} after", load.0, load.1)?;
+        writeln!(f, "load of the machine: {:?} before, {:?} after; it starved us for {starved_ms} ms", load.0, load.1)?;
         writeln!(f, "milliseconds p50 / p90 / max")?;
         for FaultReport { fault, rounds, gap, pause, terms, terms_max, failed_requests, failed_examples } in
             &self.faults

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a condition may take on a loaded machine with debug binaries.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(180);
 
 /// How often it is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -31,13 +31,12 @@ pub struct Bench<'b> {
 
 impl Bench<'_> {
     pub async fn run(&self, fault: Fault, freeze: Duration) -> Result<Round, FaultError> {
-        let leader = self.leader().await?;
+        let (leader, term) = self.leadership().await?;
         let victim = match fault {
             Fault::Kill | Fault::Stop | Fault::FreezeLeader => leader,
             Fault::FreezeFollower => self.follower(leader),
         };
         let pid = self.cluster.pid(victim)?;
-        let term = self.term().await;
         let at = self.courier.history().clock().now();
         match fault {
             Fault::Kill => self.cluster.signal(pid, Signal::KILL)?,
@@ -64,9 +63,27 @@ impl Bench<'_> {
         Ok(Round { fault, victim, at, settled, until, terms: self.term().await.saturating_sub(term) })
     }
 
-    /// The highest term that any node tells.
+    /// Who leads, and the highest term while it did: on a starved machine leadership moves between two questions.
+    async fn leadership(&self) -> Result<(u64, u64), FaultError> {
+        loop {
+            let leader = self.leader().await?;
+            let term = self.term().await;
+            if self.leader().await? == leader {
+                return Ok((leader, term));
+            }
+        }
+    }
+
+    /// The highest term that any node tells, once all tell.
     async fn term(&self) -> u64 {
-        self.watch.states().await.iter().map(|state| state.term).max().unwrap_or_default()
+        let until = Instant::now() + WAIT_MAX;
+        loop {
+            let states = self.watch.states().await;
+            if states.len() == self.courier.nodes().len() || Instant::now() > until {
+                return states.iter().map(|state| state.term).max().unwrap_or_default();
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     fn follower(&self, leader: u64) -> u64 {

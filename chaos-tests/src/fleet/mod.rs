@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A quiet machine needs a second; a loaded one with debug binaries much longer.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(180);
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(50);

@@ -2,6 +2,7 @@
 //!
 //! In: who the node is, its ports, what a test adds. Out: YAML, paths, the words that commands name the node by.
 
+use crate::cluster::patience::patient;
 use std::path::{Path, PathBuf};
 
 /// A node's place: identity, ports, directory.
@@ -115,7 +116,8 @@ metrics: {{listen: "127.0.0.1:{metrics}"}}
 keymanager: {{enabled: true, rate: {{per-second: 0}}}}
 limits: {{admin: {{per-second: 0}}, keymanager: {{per-second: 0}}, failed-credentials: {{free: 0}}}}
 keys: {{sealer: {{local: {{key-file: ../sealing.key}}}}, import: {{interop-count: {validators}}}}}
-{more}"#
+{more}"#,
+            more = patient(more)
         )
     }
 }
@@ -126,10 +128,13 @@ mod tests {
 
     #[test]
     fn a_seat_says_who_it_is_and_how_it_joins() {
-        let seat = Seat::new(4, 20_030, "00").with_validators(2).joining_by(Path::new("/t/join")).with("raft: {}\n");
+        let seat = Seat::new(4, 20_030, "00")
+            .with_validators(2)
+            .joining_by(Path::new("/t/join"))
+            .with("raft: {snapshot-every: 7}\n");
         assert_eq!(seat.member(), "4,node4,127.0.0.1:20031,https://127.0.0.1:20030");
         let config = seat.config();
-        for part in ["id: 4, name: node4", "join-token-file: \"/t/join\"", "interop-count: 2", "raft: {}"] {
+        for part in ["id: 4, name: node4", "join-token-file: \"/t/join\"", "interop-count: 2", "snapshot-every: 7}"] {
             assert!(config.contains(part), "{part} in {config}");
         }
         assert!(!Seat::new(1, 20_000, "00").config().contains("join-token-file"));

@@ -2,7 +2,7 @@
 //!
 //! Measured per fault: from the instant of the fault, or from when a quorum was there again, to the answer of the first
 //! signature that was asked for after the fault. The design promises one second on a quiet machine; asserted is a bound
-//! that a loaded machine with two cores and debug binaries keeps, and the real numbers are reported.
+//! that a starved machine with two cores and debug binaries keeps, and the real numbers are reported.
 
 use super::Violation;
 use crate::oracle::{Evidence, Fault};
@@ -12,7 +12,7 @@ use std::time::Duration;
 pub const NAME: &str = "L1";
 
 /// What is asserted. Wall-clock limits on shared machines mean little, so this one tells "resumes" from "hangs".
-pub const RESUME_MAX: Duration = Duration::from_secs(10);
+pub const RESUME_MAX: Duration = Duration::from_secs(60);
 
 /// How long a fault kept the cluster from signing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,8 +87,8 @@ mod tests {
     #[test]
     fn a_long_gap_and_an_endless_one_are_caught() {
         let mut evidence = nothing();
-        evidence.faults = vec![fault(10, 10), fault(40, 40)];
-        evidence.releases = vec![release(block(1), 1, 21)];
+        evidence.faults = vec![fault(10, 10), fault(80, 80)];
+        evidence.releases = vec![release(block(1), 1, 71)];
         assert_eq!(check(&evidence).len(), 2);
     }
 

@@ -20,11 +20,12 @@ const IDLE_PER_NODE: usize = 128;
 /// Idle connections kept per node for looks and operations.
 const IDLE_OPERATOR: usize = 4;
 
-/// Longer than any pause that a scenario makes, so that the answer of a thawed node is still read and judged.
-pub const SIGN_DEADLINE: Duration = Duration::from_secs(15);
+/// Longer than any pause that a scenario makes, so that the answer of a thawed node is still read and judged; and longer
+/// than a node with its own deadline of 10 s is silent on a starved machine.
+pub const SIGN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Deadline of a look at an export or a status: such a look is repeated anyway.
-const LOOK_DEADLINE: Duration = Duration::from_secs(5);
+const LOOK_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A leader may change on the way, not for ever.
 const HOPS_MAX: usize = 3;

@@ -31,7 +31,7 @@ const CALM_SUCCESSES: u64 = 400;
 const CALM_BESIDE_A_RUSH: u64 = 60;
 
 /// A slow machine goes on to the next fault after this time.
-const CALM_MAX: Duration = Duration::from_secs(60);
+const CALM_MAX: Duration = Duration::from_secs(240);
 
 /// How often the number of acknowledged requests is looked at.
 const POLL: Duration = Duration::from_millis(50);

@@ -16,7 +16,7 @@ use std::time::Duration;
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// How often a node may answer that it cannot before that is its last word.
-const TRIES: usize = 10;
+const TRIES: usize = 100;
 
 /// No storm numbers its messages so high, so a rival made here is new.
 const RIVAL_HEAD: u64 = u64::MAX;

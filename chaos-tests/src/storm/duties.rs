@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 const TRY_MAX: Duration = Duration::from_secs(2);
 
 /// After this a duty is given up. Longer than any wait that is judged.
-const DUTY_MAX: Duration = Duration::from_secs(40);
+const DUTY_MAX: Duration = Duration::from_secs(150);
 
 /// The nodes that clients ask, as their configuration says at the moment.
 #[derive(Debug, Clone, Default)]

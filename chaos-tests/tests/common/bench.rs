@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A call of an operator; one that changes keys waits for every member.
-const CALL_DEADLINE: Duration = Duration::from_secs(60);
+const CALL_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A running cluster and everything that a test needs of it.
 pub struct Bench {

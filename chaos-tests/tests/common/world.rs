@@ -6,6 +6,7 @@ use consigner_chaos::cli::{Cli, Ended};
 use consigner_chaos::cluster::ports::Turn;
 use consigner_chaos::cluster::{Cluster, Setup};
 use consigner_chaos::oracle::history::Clock;
+use consigner_chaos::oracle::observation::statuses;
 use consigner_chaos::oracle::{Courier, History};
 use consigner_chaos::perimeter::caller::CALL_DEADLINE;
 use consigner_chaos::perimeter::credentials::{self, API_TLS, PEER_TLS};
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A loaded machine with debug binaries.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_secs(240);
 
 /// Between two looks.
 pub const POLL: Duration = Duration::from_millis(50);
@@ -135,6 +136,22 @@ impl World {
                 }
             }
             assert!(begun.elapsed() < DEADLINE, "nobody leads\n{}", self.cluster.log_tails());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The highest term that any node tells.
+    pub async fn term(&self) -> u64 {
+        let (admin, begun) = (self.admin(), Instant::now());
+        loop {
+            for node in NODES {
+                let told = admin.call(self.api(node), &Call::get("/admin/v1/cluster/status")).await;
+                let states = statuses(told.text().as_bytes(), Duration::ZERO).unwrap_or_default();
+                if let Some(term) = states.iter().map(|state| state.term).max() {
+                    return term;
+                }
+            }
+            assert!(begun.elapsed() < DEADLINE, "no node tells its term\n{}", self.cluster.log_tails());
             tokio::time::sleep(POLL).await;
         }
     }

@@ -33,7 +33,7 @@ const TOKEN_OFFSET: u16 = 5;
 const DIFFERENCES_MAX: usize = 12;
 
 /// A line of the audit is written beside the answer, by another thread.
-const LINE_DEADLINE: Duration = Duration::from_secs(10);
+const LINE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Whose certificates are out of their time.
 const UNTIMELY: [&str; 2] = ["early", "expired"];

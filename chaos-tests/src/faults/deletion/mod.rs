@@ -110,12 +110,19 @@ impl Stage<'_, '_> {
         Ok(())
     }
 
-    /// One request, one answer: the import was acknowledged, so every node holds the key.
+    /// The import was acknowledged, so every node holds the key: none says that it does not know it, or refuses. Only one
+    /// that has no leader, or no time, may be asked again.
     async fn must_sign(&self, node: u64, content: Content) -> Result<(), FaultError> {
         let message = self.chain.message(self.key(), content, 1).map_err(|error| broken("a message", error))?;
-        match self.field.courier.ask(node, &Arc::new(message), Agent::Unknown, Phase::Storm).await {
-            Some(Reply::Answer { status: 200, .. }) => Ok(()),
-            other => Err(broken("a signature of an imported key", format!("node {node}: {other:?}"))),
+        let (message, until) = (Arc::new(message), Instant::now() + HEAL_MAX);
+        loop {
+            match self.field.courier.ask(node, &message, Agent::Unknown, Phase::Storm).await {
+                Some(Reply::Answer { status: 200, .. }) => return Ok(()),
+                Some(Reply::Answer { status: 503, .. } | Reply::Lost(_)) | None if Instant::now() < until => {
+                    tokio::time::sleep(POLL).await;
+                }
+                other => return Err(broken("a signature of an imported key", format!("node {node}: {other:?}"))),
+            }
         }
     }
 
