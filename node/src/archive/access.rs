@@ -98,13 +98,18 @@ async fn lag(shown: Arc<Shown>, cluster: Cluster) {
     }
 }
 
-/// A proposer whose clock was ahead makes no negative wait.
+/// Entries that wait for the archive, and how many seconds the oldest has.
 fn waiting(cluster: &Cluster, mark: u64, oldest: &[Recorded]) -> (u64, u64) {
     let Some(oldest) = oldest.first() else { return (0, 0) };
     let status = cluster.outbox_status();
     // What is archived and not purged yet does not wait; what the last look did not see yet does.
     let behind = cluster.applied_index().saturating_sub(mark);
-    (status.rows.clamp(1, behind.max(1)), now_ms().saturating_sub(oldest.proposed_at_ms) / 1000)
+    (status.rows.clamp(1, behind.max(1)), waited(now_ms(), oldest.proposed_at_ms))
+}
+
+/// Seconds since a proposal. A proposer whose clock was ahead, or a clock that was set back here, makes no negative wait.
+const fn waited(now_ms: u64, proposed_at_ms: u64) -> u64 {
+    now_ms.saturating_sub(proposed_at_ms) / 1000
 }
 
 impl DatabaseArchive {
@@ -201,6 +206,18 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use consigner_rules::primitives::ClusterId;
+
+    #[test]
+    fn a_clock_that_jumps_makes_no_negative_wait() {
+        assert_eq!(waited(1_700_000_003_999, 1_700_000_000_000), 3);
+        assert_eq!(
+            waited(1_700_000_000_000, 1_700_000_900_000),
+            0,
+            "the proposer's was ahead, or this one was set back"
+        );
+        assert_eq!((waited(0, u64::MAX), waited(u64::MAX, u64::MAX)), (0, 0));
+        assert_eq!(waited(1_700_000_000_000, 0), 1_700_000_000, "a clock without a battery: that is said as it is");
+    }
 
     #[test]
     fn a_database_that_lost_rows_is_not_read_as_if_it_had_them() {

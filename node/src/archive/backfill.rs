@@ -1,14 +1,15 @@
 //! Fills a database again that lost what it had confirmed, and goes over holes that nobody can fill, if the operator
 //! accepts it.
 //!
-//! In: facts, whether a gap is accepted. Out: rows again, gaps with what each validator had signed at most, and a mark that
-//! follows the database's own chain. What is written again without a gap must lead to the mark that the cluster agreed on.
-//! Deliberately absent: rows that only other members still have: below the mark each node has purged about the same.
+//! In: facts, what the nodes still have, whether a gap is accepted. Out: rows again, gaps with what each validator had
+//! signed at most, and a mark that follows the database's own chain. What is written again without a gap must lead to the
+//! mark that the cluster agreed on. Deliberately absent: asking the nodes ([`super::survey`]).
 
 use super::batch::Batch;
 use super::exporter::{Exporter, leads, not_leader};
-use super::facts::{Course, Facts};
+use super::facts::{Course, Facts, forked};
 use super::plan::{Committed, Event};
+use super::survey::Survey;
 use super::trouble::Trouble;
 use consigner_api::{ArchiveFault, Backfilled, MarkView};
 use consigner_rules::archive::ArchiveMark;
@@ -18,26 +19,37 @@ use consigner_rules::archive::ArchiveMark;
 pub(super) enum Piece {
     /// Rows that are here, up to and with this log index.
     Rows(u64),
+    /// Rows that this node let go of and that some node still has, up to and with this log index.
+    Given(u64),
     /// Rows that nobody has, up to and with this log index.
     Gap(u64),
 }
 
-/// What the gap says.
-const REASON: &str = "the database lost it, or no member kept it; accepted by an operator";
+/// What a gap says. It names the mark that the cluster had agreed on: so a backfill that was cut off is told from any
+/// other content that the cluster did not record.
+fn reason(mark: &ArchiveMark) -> String {
+    format!(
+        "the database lost it, or no member kept it; accepted by an operator when the cluster had agreed on log index {} \
+         with chain {}",
+        mark.index, mark.chain
+    )
+}
 
-/// What is to be written behind the database's head so that it comes to the mark, and over a hole behind it.
-pub(super) fn pieces(facts: &Facts) -> Vec<Piece> {
+/// Up to where this node let go of rows that the database needs; behind that its rows are whole.
+pub(super) fn let_go(facts: &Facts) -> Option<u64> {
+    let (mark, head) = (facts.mark().index, facts.head().index);
+    // What was removed on purpose is no hole.
+    let upto = facts.holes.since.min(mark);
+    (head < mark && upto > head).then_some(upto)
+}
+
+/// What is to be written behind the database's head so that it comes to the mark, and over a hole behind it; `found` is
+/// up to where this node let go of its rows.
+pub(super) fn pieces(facts: &Facts, found: Vec<Piece>) -> Vec<Piece> {
     let (mark, head, holes) = (facts.mark().index, facts.head().index, &facts.holes);
-    let mut pieces = Vec::new();
-    if head < mark {
-        // What was removed on purpose is no hole; rows are whole only behind `since`.
-        let lost = holes.since.min(mark);
-        if lost > head {
-            pieces.push(Piece::Gap(lost));
-        }
-        if lost.max(head) < mark {
-            pieces.push(Piece::Rows(mark));
-        }
+    let mut pieces = found;
+    if head < mark && let_go(facts).unwrap_or(head) < mark {
+        pieces.push(Piece::Rows(mark));
     }
     match holes.first(mark) {
         // What the database has beyond the mark is no gap, whatever this node lacks.
@@ -53,25 +65,28 @@ impl Exporter {
             return Err(not_leader(&self.cluster));
         }
         let facts = self.look().await.map_err(away)?;
-        let mut done = Backfilled { before: facts.head.as_ref().map(MarkView::from), ..Backfilled::nothing() };
-        let pieces = pieces(&facts);
-        let lost: Vec<(u64, u64)> = lost(facts.head().index, &pieces);
+        let survey = match let_go(&facts) {
+            Some(upto) => Survey::of(&self.cluster, facts.head(), upto).await,
+            None => Survey::nothing(facts.head()),
+        };
+        let pieces = pieces(&facts, survey.pieces.clone());
+        let lost = lost(facts.head().index, &pieces);
         if !accept_gap && !lost.is_empty() {
-            let lost: Vec<String> = lost.iter().map(|(after, upto)| format!("({after}, {upto}]")).collect();
-            let reason = format!(
-                "the records of the log indexes {} are nowhere any more; with accept_gap (--accept-gap) the archive goes \
-                 on without them, and says so for ever",
-                lost.join(", ")
-            );
-            return Err(ArchiveFault::Refused(reason));
+            return Err(ArchiveFault::Refused(lost_text(&lost, &survey)));
         }
-        let is_strange = self.is_strange(&facts, &pieces).await.map_err(away)?;
+        let is_strange = self.is_strange(&facts, &survey, lost.is_empty()).await.map_err(away)?;
         if is_strange {
-            self.may_go_on(&facts, accept_gap).await?;
+            self.may_go_on(&facts, &survey, accept_gap).await?;
         }
+        let before = facts.head.as_ref().map(MarkView::from);
+        let mut done = Backfilled { before, unheard: survey.unheard, ..Backfilled::nothing() };
         let mut at = facts.head();
         for piece in pieces {
-            at = self.fill(at, piece, &mut done).await.map_err(away)?;
+            at = self.fill(&facts, at, piece, &mut done).await.map_err(away)?;
+        }
+        if !is_strange && lost.is_empty() && facts.head().index < facts.mark().index && at != facts.mark() {
+            // Somebody gave other rows than before.
+            return Err(away(forked(&facts.mark(), &at)));
         }
         if is_strange || at != facts.mark() && facts.head() != at {
             at = self.confirm(&facts, at, &mut done).await.map_err(away)?;
@@ -80,16 +95,20 @@ impl Exporter {
         Ok(done)
     }
 
-    /// Whether the database is at or beyond the mark with other content, or would not come to it by its own rows.
-    async fn is_strange(&self, facts: &Facts, pieces: &[Piece]) -> Result<bool, Trouble> {
+    /// Whether the database is at or beyond the mark with other content, or would not come to it by all rows that there
+    /// are (`is_whole`).
+    async fn is_strange(&self, facts: &Facts, survey: &Survey, is_whole: bool) -> Result<bool, Trouble> {
         let (mark, head) = (facts.mark(), facts.head());
         if head.index < mark.index {
-            if pieces.iter().any(|piece| matches!(piece, Piece::Gap(_))) {
+            if !is_whole {
                 return Ok(false);
             }
-            let mut reached = self.replay(head, mark.index).await?;
-            reached.pass(mark.index);
-            return if reached == mark { Ok(false) } else { Err(super::facts::forked(&mark, &reached)) };
+            let mut reached = survey.reached;
+            if reached.index < mark.index {
+                reached = self.replay(reached, mark.index).await?;
+                reached.pass(mark.index);
+            }
+            return Ok(reached != mark);
         }
         match facts.course() {
             Course::Follow { mark, head } => {
@@ -106,36 +125,50 @@ impl Exporter {
 
     /// A backfill that was cut off leaves a head that the cluster has not agreed on, behind a gap. Anything else is not
     /// gone on with.
-    async fn may_go_on(&mut self, facts: &Facts, accept_gap: bool) -> Result<(), ArchiveFault> {
+    async fn may_go_on(&mut self, facts: &Facts, survey: &Survey, accept_gap: bool) -> Result<(), ArchiveFault> {
         let gaps = match &mut self.link {
             Some(link) => link.archive.gaps(&link.lineage).await.map_err(|error| away(error.into()))?,
             None => Vec::new(),
         };
-        // It wrote a gap up to where this outbox begins; older gaps explain nothing.
-        let begin = facts.holes.since.min(facts.mark().index);
-        let is_explained = gaps.iter().any(|gap| gap.upto >= begin);
+        // Of a gap that the cluster agreed on the mark has moved on since.
+        let explains = reason(&facts.mark());
+        let is_explained = gaps.iter().any(|gap| gap.reason == explains);
         if accept_gap && is_explained {
             return Ok(());
         }
-        let reason = if !is_explained {
-            "the archive has another content than the cluster recorded, and no gap that would explain it: it was altered, \
-             or is another one; see `consigner archive verify`"
-        } else {
+        let mut reason = if is_explained {
             "the archive goes on behind a gap that the cluster has not agreed on yet; accept_gap (--accept-gap) says that \
              it may"
+                .to_owned()
+        } else {
+            "the archive has another content than the cluster recorded, and no gap that would explain it: it was altered, \
+             or is another one; see `consigner archive verify`"
+                .to_owned()
         };
-        Err(ArchiveFault::Refused(reason.to_owned()))
+        if !is_explained && !survey.givers.is_empty() {
+            let givers: Vec<String> = survey.givers.iter().map(ToString::to_string).collect();
+            reason +=
+                &format!("; or the rows that nodes still have are not those that were recorded: {}", givers.join(", "));
+        }
+        Err(ArchiveFault::Refused(reason))
     }
 
-    async fn fill(&mut self, mut at: ArchiveMark, piece: Piece, done: &mut Backfilled) -> Result<ArchiveMark, Trouble> {
+    async fn fill(
+        &mut self,
+        facts: &Facts,
+        mut at: ArchiveMark,
+        piece: Piece,
+        done: &mut Backfilled,
+    ) -> Result<ArchiveMark, Trouble> {
         match piece {
             Piece::Gap(upto) => {
                 let mut after = at;
                 after.skip(upto);
-                done.baseline = self.write_gap(&at, &after, REASON).await?;
+                done.baseline = self.write_gap(&at, &after, &reason(&facts.mark())).await?;
                 done.gaps.push((at.index, upto));
                 Ok(after)
             }
+            Piece::Given(upto) => self.give(at, upto, done).await,
             Piece::Rows(upto) => {
                 while at.index < upto {
                     let batch = self.batch(at, upto).await?;
@@ -189,10 +222,22 @@ fn lost(head: u64, pieces: &[Piece]) -> Vec<(u64, u64)> {
                 lost.push((at, upto));
                 at = upto;
             }
-            Piece::Rows(upto) => at = upto,
+            Piece::Rows(upto) | Piece::Given(upto) => at = upto,
         }
     }
     lost
+}
+
+/// Why nothing is written without leave: what nobody has, and who was not heard.
+fn lost_text(lost: &[(u64, u64)], survey: &Survey) -> String {
+    let lost: Vec<String> = lost.iter().map(|(after, upto)| format!("({after}, {upto}]")).collect();
+    let unheard = survey.unheard.iter().map(|(node, why)| format!("; node {node} may have some: {why}"));
+    format!(
+        "the records of the log indexes {} are nowhere any more; with accept_gap (--accept-gap) the archive goes on \
+         without them, and says so for ever{}",
+        lost.join(", "),
+        unheard.collect::<String>()
+    )
 }
 
 fn away(trouble: Trouble) -> ArchiveFault {
@@ -215,19 +260,35 @@ mod tests {
         Facts { begin, mark: at(mark), head: at(head), applied: 1000, holes }
     }
 
+    /// Of which no node has anything.
+    fn all_lost(facts: &Facts) -> Vec<Piece> {
+        pieces(facts, let_go(facts).map(Piece::Gap).into_iter().collect())
+    }
+
     #[test]
     fn what_is_here_is_written_again_and_what_is_not_becomes_a_gap() {
-        use Piece::{Gap, Rows};
+        use Piece::{Gap, Given, Rows};
         // head, mark, since, holes, hopeless
-        assert_eq!(pieces(&facts(0, 100, 100, &[], false)), [Gap(100)], "a lost database, all purged");
-        assert_eq!(pieces(&facts(0, 100, 60, &[], false)), [Gap(60), Rows(100)]);
-        assert_eq!(pieces(&facts(40, 100, 30, &[], false)), [Rows(100)], "a backup, and segments that reach back");
-        assert_eq!(pieces(&facts(40, 100, 40, &[], false)), [Rows(100)]);
-        assert_eq!(pieces(&facts(100, 100, 100, &[], false)), [], "nothing is wrong");
-        assert_eq!(pieces(&facts(100, 100, 150, &[(100, 150)], false)), [], "the members are being asked");
-        assert_eq!(pieces(&facts(100, 100, 150, &[(100, 150)], true)), [Gap(150)]);
-        assert_eq!(pieces(&facts(0, 100, 150, &[(100, 150)], true)), [Gap(100), Gap(150)]);
-        assert_eq!(pieces(&facts(100, 100, 150, &[(120, 150)], true)), [], "first what lies before the hole");
-        assert_eq!(lost(40, &[Gap(60), Rows(100), Gap(120)]), [(40, 60), (100, 120)]);
+        assert_eq!(all_lost(&facts(0, 100, 100, &[], false)), [Gap(100)], "a lost database, all purged");
+        assert_eq!(all_lost(&facts(0, 100, 60, &[], false)), [Gap(60), Rows(100)]);
+        assert_eq!(all_lost(&facts(40, 100, 30, &[], false)), [Rows(100)], "a backup, and segments that reach back");
+        assert_eq!(all_lost(&facts(40, 100, 40, &[], false)), [Rows(100)]);
+        assert_eq!(all_lost(&facts(100, 100, 100, &[], false)), [], "nothing is wrong");
+        assert_eq!(all_lost(&facts(100, 100, 150, &[(100, 150)], false)), [], "the members are being asked");
+        assert_eq!(all_lost(&facts(100, 100, 150, &[(100, 150)], true)), [Gap(150)]);
+        assert_eq!(all_lost(&facts(0, 100, 150, &[(100, 150)], true)), [Gap(100), Gap(150)]);
+        assert_eq!(all_lost(&facts(100, 100, 150, &[(120, 150)], true)), [], "first what lies before the hole");
+        let found = vec![Gap(20), Given(60)];
+        assert_eq!(pieces(&facts(0, 100, 60, &[], false), found), [Gap(20), Given(60), Rows(100)]);
+        assert_eq!(lost(40, &[Gap(60), Rows(100), Gap(120), Given(130)]), [(40, 60), (100, 120)]);
+    }
+
+    #[test]
+    fn the_refusal_names_what_is_lost_and_who_may_have_it() {
+        let mut survey = Survey::nothing(facts(0, 100, 60, &[], false).head());
+        survey.unheard.insert(3, "connection refused".to_owned());
+        let text = lost_text(&[(0, 40), (50, 60)], &survey);
+        assert!(text.contains("(0, 40], (50, 60]") && text.contains("--accept-gap"), "{text}");
+        assert!(text.contains("node 3 may have some: connection refused"), "{text}");
     }
 }

@@ -18,6 +18,7 @@
 //! | `exporter` | the task: carries the steps out while this node leads |
 //! | `link` | the connection, and what is asked through it |
 //! | `backfill` | what to do with a database that lost something |
+//! | `survey` | what the nodes still have of it |
 //! | `shown` | what is told about it: status, metrics |
 //! | `access` | the same for the HTTP surface |
 
@@ -32,6 +33,7 @@ mod plan;
 #[cfg(test)]
 mod plan_tests;
 mod shown;
+mod survey;
 mod trouble;
 
 pub use access::{DatabaseArchive, start};

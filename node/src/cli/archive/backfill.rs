@@ -24,7 +24,8 @@ pub(super) const EXAMPLES: &str = "Examples:
   consigner archive backfill --endpoint https://node1:9000,https://node2:9000 --ca ca.pem --cert admin.pem \\
     --key admin-key.pem --json
 
-Nodes drop rows once the archive confirmed them: a database that is lost can get back only what was not confirmed yet.
+Nodes drop rows once the archive confirmed them: a database that is lost gets back what was not confirmed yet, and what
+some node happens to have still (all are asked; start those that are down, without archive.postgres, before).
 Restore its newest backup first; backfill then closes what lies between. A gap stays a gap: verify and export name it.
 Name all nodes: the leader does it. Exit codes: 0 nothing is missing, 1 failed (also: a gap was not accepted), 2 usage,
 3 done, and a gap remains.";
@@ -55,6 +56,14 @@ fn print(done: &Backfilled) {
         index(done.after.as_ref()),
         done.rows
     ));
+    for part in &done.given {
+        let nodes: Vec<String> = part.nodes.iter().map(ToString::to_string).collect();
+        let (first, last, rows) = (part.after.saturating_add(1), part.upto, part.rows);
+        output::line(&format!("{rows} rows of the log indexes {first} to {last} came from node {}", nodes.join(", ")));
+    }
+    for (node, why) in &done.unheard {
+        output::line(&format!("node {node} was not heard, and may have rows of the gaps: {why}"));
+    }
     for (after, upto) in &done.gaps {
         output::line(&format!(
             "GAP: the rows of the log indexes {} to {upto} are lost; in their place stand the greatest numbers of {} \
