@@ -146,11 +146,20 @@ async fn what_is_probably_not_meant_is_said() {
     let node = node().await;
     node.applied(&duties()).await;
     node.token("old", &["validator"]).await;
+    let (held, unheld) = (interop_secret(0).public_key(), interop_secret(1).public_key());
     let next = duties().replace("validator", "duty").replace("common-name: client", "common-name: unnamed");
+    let next = next.replacen("roles:\n", &format!("tags: {{pool: [\"{held}\", \"{unheld}\"]}}\nroles:\n"), 1)
+        + "  - {name: load, certificate: {uri: \"spiffe://a/vc\"}, roles: [duty]}\n";
     let answer = admin(&node, APPLY, &json!({"policy": next, "dry_run": true})).await;
     let answer = answer.json();
     let warnings = texts(&answer["warnings"]);
-    for part in ["token old has role validator", "api.clients does not name \"unnamed\""] {
+    let missing = format!("tag pool: the cluster does not hold 1 of 2 keys, the first is {unheld}");
+    for part in [
+        "token old has role validator",
+        "api.clients does not name \"unnamed\"",
+        "client load may sign through api.listen of this node only with a common name of api.clients",
+        missing.as_str(),
+    ] {
         assert!(warnings.iter().any(|line| line.contains(part)), "{part}: {warnings:?}");
     }
 }
@@ -229,6 +238,7 @@ async fn tokens_are_shown_once_listed_without_their_secret_and_revoked() {
         (json!({"name": "a", "roles": []}), "roles"),
         (json!({"name": "a b", "roles": ["validator"]}), "is no name"),
         (json!({"name": "a", "roles": ["validator"], "expires_in_s": 0}), "expires_in_s"),
+        (json!({"name": "a", "roles": ["validator"], "expires_in_s": u64::MAX}), "expires_in_s"),
         (json!({"name": "a", "roles": ["validator"], "expires": 1}), "unknown field"),
     ] {
         let answer = admin(&node, TOKENS, &body).await;

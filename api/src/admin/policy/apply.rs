@@ -19,7 +19,7 @@ use crate::permission::Asking;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use consigner_rules::command::Rejection;
-use consigner_rules::policy::{AdminVerb, Operation, Policy, diff};
+use consigner_rules::policy::{AdminVerb, KeyScope, Operation, Policy, PolicyClient, diff};
 use consigner_rules::{Command, Outcome, State as Agreed};
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
@@ -164,8 +164,32 @@ fn warnings(app: &App, state: &Agreed, policy: &Policy) -> Vec<String> {
         warnings.extend(named.map(|(client, name)| {
             format!("client {client} may not sign through api.listen of this node: api.clients does not name {name:?}")
         }));
+        let nameless = policy.clients.iter().filter(|client| {
+            let certificate = client.certificate.as_ref();
+            certificate.is_some_and(|named| named.common_name.is_none()) && signs(policy, &client.roles)
+        });
+        warnings.extend(nameless.map(|PolicyClient { name, .. }| {
+            format!("client {name} may sign through api.listen of this node only with a common name of api.clients")
+        }));
     }
+    warnings.extend(unheld_keys(state, policy));
     warnings
+}
+
+/// Keys by name that no validator of the cluster has: not imported yet, or a slip of the pen.
+fn unheld_keys(state: &Agreed, policy: &Policy) -> Vec<String> {
+    let tags = policy.tags.iter().map(|(tag, keys)| (format!("tag {tag}"), keys));
+    let roles = policy.roles.iter().filter_map(|(role, rights)| match &rights.keys {
+        Some(KeyScope::Keys(keys)) => Some((format!("role {role}"), keys)),
+        Some(KeyScope::All | KeyScope::Tags(_)) | None => None,
+    });
+    let unheld = tags.chain(roles).filter_map(|(place, keys)| {
+        let mut unheld = keys.iter().filter(|key| !state.holds(key));
+        let first = unheld.next()?;
+        let (count, of) = (1 + unheld.count(), keys.len());
+        Some(format!("{place}: the cluster does not hold {count} of {of} keys, the first is {first}"))
+    });
+    unheld.collect()
 }
 
 fn signs(policy: &Policy, roles: &std::collections::BTreeSet<String>) -> bool {

@@ -35,6 +35,9 @@ use zeroize::Zeroizing;
 /// A name, some dozens of roles.
 const BODY: BodyRules = BodyRules { bytes_max: 64 << 10, time_max: Duration::from_secs(10) };
 
+/// Ten years, as the command line has it: what ends later has no end, and would not be told as such.
+const EXPIRY_MAX_S: u64 = 10 * 365 * 24 * 60 * 60;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Create {
@@ -88,8 +91,8 @@ pub(crate) async fn create(
 pub(crate) fn read_create(body: &[u8]) -> Result<Create, ApiError> {
     let asked: Create =
         understood(body, "{\"name\": \"..\", \"roles\": [\"..\"], \"expires_in_s\": number or absent}")?;
-    if asked.expires_in_s == Some(0) {
-        return Err(ApiError::BadRequest("expires_in_s: must be greater than 0".to_owned()));
+    if asked.expires_in_s.is_some_and(|seconds| seconds == 0 || seconds > EXPIRY_MAX_S) {
+        return Err(ApiError::BadRequest(format!("expires_in_s: must lie between 1 and {EXPIRY_MAX_S}, ten years")));
     }
     Ok(asked)
 }
