@@ -45,11 +45,15 @@ fn a_development_cluster_grows_and_its_members_are_changed() {
     let mut dev = Dev::start(dir, &["--nodes", "3", "--validators", "2"]);
     dev.until_ready();
     assert_eq!(deployment(dir).nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [1, 2, 3]);
-    let status = json(dir, &["status"]);
+    // A node that is kept from answering is left out, and one that is kept from hearing suspects its leader.
+    let status = eventually("a status of all nodes", START, || {
+        let status = json(dir, &["status"]);
+        let is_ready = |node: &Value| node["status"]["ready"] == true && node["status"]["keys"] == 2;
+        status["nodes"].as_array()?.iter().all(is_ready).then_some(status)
+    });
     assert_eq!(voters(&status), [1, 2, 3]);
     for node in status["nodes"].as_array().unwrap() {
         let status = &node["status"];
-        assert!(status["ready"].as_bool().unwrap() && status["keys"] == 2, "{status}");
         assert_eq!(
             status["description"]["sealers"][0]["error"],
             Value::Null,
@@ -68,7 +72,11 @@ fn a_development_cluster_grows_and_its_members_are_changed() {
         let leader = status["nodes"].as_array()?.iter().find_map(|node| node["status"]["leader"].as_u64())?;
         Some((leader, leader % 3 + 1))
     });
-    let made = json(dir, &["transfer-leader", "--to", &to.to_string()]);
+    // Leadership may move by itself meanwhile.
+    let made = eventually("a transfer", START, || {
+        let (code, stdout, _) = cluster(dir, &["transfer-leader", "--to", &to.to_string(), "--json"]);
+        (code == 0).then(|| serde_json::from_str::<Value>(&stdout).unwrap())
+    });
     assert_eq!((made["leader"].as_u64(), made["voters"].as_array().unwrap().len()), (Some(to), 3), "from {from}");
 
     let (code, stdout, stderr) = cluster(dir, &["remove", "--id", "3"]);
@@ -108,9 +116,14 @@ fn refusals(dir: &Path) {
         (&["join-token"], 2, "--id"),
     ];
     for (arguments, expected, says) in cases {
-        let (code, stdout, stderr) = cluster(dir, arguments);
-        assert_eq!(code, expected, "{arguments:?}: {stdout}{stderr}");
-        assert!(stderr.contains(says), "{arguments:?}: {stderr}");
+        // Without a leader for a moment it is refused for that.
+        eventually("the refusal for its own reason", START, || {
+            let (code, stdout, stderr) = cluster(dir, arguments);
+            let is_it = code == expected && stderr.contains(says);
+            let is_passing = stderr.contains("no leader") || stderr.contains("quorum");
+            assert!(is_it || is_passing, "{arguments:?}: {code}: {stdout}{stderr}");
+            is_it.then_some(())
+        });
     }
 }
 

@@ -176,15 +176,27 @@ async fn the_drill_of_the_document() {
         assert!(chain.verify(&duty, &signature).unwrap());
     }
     drill.step("grow");
-    let status = consigner_node::client::admin::status(&admin).await.unwrap();
-    let voters = |status: &NodeStatus| status.voters == [1, 2, 3];
-    assert!(status.nodes.len() == 3 && status.nodes.iter().all(|node| node.status.as_ref().is_some_and(voters)));
+    all_vote(&admin).await;
     let third = drill.client_of("client", 3);
     let duty = vote(&chain, key, floor.target + 1, floor.target + 2);
     assert!(matches!(patiently(&third, &duty).await, Signed::Signature(_)), "through a node that joined");
     let twice = vote(&chain, key, floor.target, floor.target + 2);
     assert!(matches!(patiently(&third, &twice).await, Signed::Refused(_)));
     assert_eq!(drill.done, steps().0, "every command of the document was run, in its order");
+}
+
+/// Waits until every node tells that all three vote; one that is kept from answering is left out of a status.
+async fn all_vote(admin: &ClusterClient) {
+    let until = std::time::Instant::now() + DEADLINE;
+    let voters = |status: &NodeStatus| status.voters == [1, 2, 3];
+    loop {
+        let status = consigner_node::client::admin::status(admin).await;
+        let nodes = status.as_ref().map(|status| status.nodes.as_slice()).unwrap_or_default();
+        if nodes.len() == 3 && nodes.iter().all(|node| node.status.as_ref().is_some_and(voters)) {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "not all vote");
+    }
 }
 
 /// The answer to a request that is refused for a while.

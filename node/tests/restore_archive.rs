@@ -6,8 +6,8 @@ mod common;
 #[path = "../../storage/tests/support/postgres.rs"]
 mod postgres;
 
-use common::{Dev, attestation, deployment, free_base_port, mainnet, output};
-use consigner_node::client::signing::{Signed, public_keys, sign};
+use common::{Dev, attestation, deployment, free_base_port, mainnet, output, patiently};
+use consigner_node::client::signing::{Signed, public_keys};
 use consigner_rules::archive::{ArchiveMark, archive_rows};
 use consigner_rules::command::ClusterIdentity;
 use consigner_rules::primitives::ClusterId;
@@ -86,7 +86,7 @@ async fn what_only_the_archive_knows_is_not_signed_again() {
     dev.until_ready();
     let signer = deployment(&dir.path().join("old")).signer(1).unwrap();
     let (chain, key) = (mainnet(), public_keys(&signer).await.unwrap()[0]);
-    let signed = sign(&signer, &attestation(&chain, key, 1, 1)).await.unwrap();
+    let signed = patiently(&signer, &attestation(&chain, key, 1, 1)).await;
     assert!(matches!(signed, Signed::Signature(_)), "{signed:?}");
     dev.signal(rustix::process::Signal::TERM);
     tokio::task::block_in_place(|| dev.ended(common::END));

@@ -130,7 +130,11 @@ async fn a_node_whose_log_cannot_be_written_serves_and_stops_in_order() {
         use std::io::Write as _;
         std::net::TcpStream::connect(api).unwrap().write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     }
-    assert_eq!(signer.probe("/ready", Duration::from_secs(5)).await, Some(StatusCode::OK));
+    let until = Instant::now() + common::START;
+    while signer.probe("/ready", Duration::from_secs(5)).await != Some(StatusCode::OK) {
+        assert!(node.try_wait().unwrap().is_none() && Instant::now() < until, "the node does not go on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     consigner_node::dev::signal_pid(node.id(), rustix::process::Signal::TERM);
     let status = common::eventually("the end of the node", common::END, || node.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
@@ -145,7 +149,7 @@ async fn metrics_answer(deployment: &consigner_node::client::Deployment) {
     let client = HttpsClient::new(client_config(&tls, ALPN_API).unwrap(), 1);
     let url = deployment.nodes[0].metrics_url.clone();
     let get = async |headers: &[(http::HeaderName, http::HeaderValue)]| {
-        client.request(Method::GET, &url, headers, Bytes::new(), Duration::from_secs(5)).await.unwrap()
+        client.request(Method::GET, &url, headers, Bytes::new(), common::START).await.unwrap()
     };
     let answer = get(&[]).await;
     assert_eq!(answer.status, StatusCode::OK);

@@ -9,8 +9,8 @@ mod postgres;
 #[cfg(feature = "postgres")]
 mod web3signer;
 
-use common::{Dev, attestation, consigner, deployment, free_base_port, mainnet};
-use consigner_node::client::signing::{Signed, public_keys, sign};
+use common::{Dev, attestation, consigner, deployment, free_base_port, mainnet, patiently};
+use consigner_node::client::signing::{Signed, public_keys};
 use consigner_rules::interchange::Interchange;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -79,7 +79,7 @@ async fn histories_leave_come_back_and_are_limited() {
     let keys = public_keys(&signer).await.unwrap();
     for (key, step) in [(0, 0), (0, 1), (0, 2), (1, 0)] {
         let duty = attestation(&chain, keys[key], step, 1);
-        assert!(matches!(sign(&signer, &duty).await.unwrap(), Signed::Signature(_)));
+        assert!(matches!(patiently(&signer, &duty).await, Signed::Signature(_)));
     }
 
     let (minimal, complete) = (dir.join("minimal.json"), dir.join("complete.json"));
@@ -107,7 +107,7 @@ async fn histories_leave_come_back_and_are_limited() {
     assert!(exit == 1 && why.contains("another chain") || why.contains("belongs to the chain"), "{exit} {why}");
     watermarks(dir, &one);
     let duty = attestation(&chain, keys[0], 3, 1);
-    assert!(matches!(sign(&signer, &duty).await.unwrap(), Signed::Refused(_)), "raised above it");
+    assert!(matches!(patiently(&signer, &duty).await, Signed::Refused(_)), "raised above it");
 }
 
 /// Raises the watermarks of the key above the next steps of the chain, and sets and clears the limit.

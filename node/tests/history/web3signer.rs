@@ -1,10 +1,10 @@
 //! From Web3Signer's database (schema version 12) in one command: real Postgres, TLS with client certificates, a thousand
 //! validators made by SQL.
 
-use crate::common::{attestation, deployment, mainnet};
+use crate::common::{attestation, deployment, mainnet, patiently};
 use crate::postgres::{PASSWORD, Postgres, ROLE};
 use crate::{assert_schema, dev, history, json_of};
-use consigner_node::client::signing::{Signed, public_keys, sign};
+use consigner_node::client::signing::{Signed, public_keys};
 use consigner_rules::PublicKey;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -159,11 +159,11 @@ async fn a_thousand_validators_move_over_in_one_command() {
 
     // A double vote against what the database says, and the next one.
     let double = attestation(&chain, keys[0], 0, 1);
-    assert!(matches!(sign(&signer, &double).await.unwrap(), Signed::Refused(_)));
+    assert!(matches!(patiently(&signer, &double).await, Signed::Refused(_)));
     let next = attestation(&chain, keys[0], 1, 1);
-    assert!(matches!(sign(&signer, &next).await.unwrap(), Signed::Signature(_)));
+    assert!(matches!(patiently(&signer, &next).await, Signed::Signature(_)));
     let beyond = attestation(&chain, keys[0], 1000, 1);
-    assert!(matches!(sign(&signer, &beyond).await.unwrap(), Signed::Refused(_)), "the high watermark came along");
+    assert!(matches!(patiently(&signer, &beyond).await, Signed::Refused(_)), "the high watermark came along");
 
     // Repeated, and back again as a file.
     let again = json_of(dir, &arguments, 0);
