@@ -33,10 +33,10 @@ use std::time::Duration;
 const OVERLAY: &str = "api: {drain-delay: 3s}\n";
 
 /// Signatures before the first fault.
-const WARM_UP: usize = 200;
+const WARM_UP: usize = 60;
 
 /// How long they may take on a loaded machine.
-const WARM_UP_MAX: Duration = Duration::from_secs(180);
+const WARM_UP_MAX: Duration = Duration::from_secs(300);
 
 /// What to measure.
 #[derive(Debug, Clone)]
