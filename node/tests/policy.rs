@@ -140,7 +140,7 @@ fn explained(site: &Site, mine: &str, other: &str) {
     let (code, stdout, _) = site.policy(&["check"], &["--as", "cn:dev-admin", "--operation", "admin.tokens"]);
     assert_eq!((code, stdout.as_str()), (0, "allowed: client ops has it by role operator\n"));
     let (code, _, stderr) = site.policy(&["check"], &["--as", "somebody", "--operation", "admin.tokens"]);
-    assert_eq!(code, 1, "{stderr}");
+    assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("somebody"), "{stderr}");
 }
 

@@ -140,7 +140,10 @@ fn every_proof_of_an_entry_must_hold_and_names_are_compared_whole() {
     }
     assert_eq!(nobody(&Caller::default()), "no certificate, token or JWT");
     let unnamed = Caller { certificate: Some(certificate(None)), ..Caller::default() };
-    assert!(nobody(&unnamed).starts_with("certificate without CN, SHA-256 0000"));
+    assert_eq!(nobody(&unnamed), "certificate without CN", "a fingerprint that nobody named is not told");
+    let pinned = CertificateNames { fingerprint: [8; 32], ..certificate(None) };
+    let pinned = nobody(&Caller { certificate: Some(pinned), ..Caller::default() });
+    assert!(pinned.starts_with("certificate without CN, SHA-256 0808"), "{pinned}");
     // A line break in a name does not make a line of its own, and a long one is cut.
     let hostile = "vc\n\u{1b}[31m".to_owned() + &"x".repeat(500);
     let seen = nobody(&by_name(&hostile));

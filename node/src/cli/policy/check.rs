@@ -29,7 +29,7 @@ pub(super) struct CheckArgs {
     json: bool,
     /// What the caller would show: cn:NAME, dns:NAME, uri:URI, fingerprint:SHA-256 of its certificate, token:ID, or
     /// jwt:CLAIM=VALUE (jwt:issuer=.., jwt:subject=..); several for a caller that shows several
-    #[arg(long = "as", value_name = "IDENTITY", required = true)]
+    #[arg(long = "as", value_name = "IDENTITY", required = true, value_parser = proof)]
     proofs: Vec<String>,
     /// A validator's public key (0x..). And, with --endpoint, the operator's private key (PEM file): both may be given
     #[arg(long, value_name = "PUBKEY|FILE")]
@@ -54,6 +54,17 @@ fn operation(text: &str) -> Result<Operation, String> {
         let names: Vec<&str> = Operation::all().map(Operation::name).collect();
         format!("none of {}", names.join(", "))
     })
+}
+
+/// A proof of a kind that the nodes know; what stands in it they judge themselves.
+fn proof(text: &str) -> Result<String, String> {
+    const KINDS: [&str; 6] = ["cn", "dns", "uri", "fingerprint", "token", "jwt"];
+    match text.split_once(':') {
+        Some((kind, value)) if KINDS.contains(&kind) && !value.is_empty() => Ok(text.to_owned()),
+        Some(_) | None => {
+            Err("none of cn:NAME, dns:NAME, uri:URI, fingerprint:SHA-256, token:ID, jwt:CLAIM=VALUE".to_owned())
+        }
+    }
 }
 
 /// Runs the command.
@@ -148,5 +159,15 @@ mod tests {
             Checked { allowed: true, client: Some("vc".to_owned()), role: Some("r".to_owned()), reason: None };
         assert_eq!(sentence(&allowed), "allowed: client vc has it by role r");
         assert!(operation("attestation").unwrap_err().contains("ATTESTATION"));
+    }
+
+    #[test]
+    fn a_proof_of_no_kind_is_a_usage_error() {
+        for text in ["cn:vc 1", "uri:spiffe://a/b", "fingerprint:AB:CD", "token:0123", "jwt:issuer=https://a"] {
+            assert_eq!(proof(text).as_deref(), Ok(text));
+        }
+        for text in ["vc-1", "", "cn:", "CN:vc-1", "ip:127.0.0.1", ":x"] {
+            assert!(proof(text).unwrap_err().contains("none of cn:NAME"), "{text}");
+        }
     }
 }
