@@ -2,7 +2,8 @@
 //!
 //! In: keystores with passwords, public keys. Out: statuses, interchange texts; imports and deletions in the
 //! [`History`](crate::oracle::History). Deliberately absent: any belief in a status (see
-//! [`crate::invariants::s6`]) and, but for [`KeyManager::delete_until_promised`], retries.
+//! [`crate::invariants::s6`]) and, but for imports that were answered 503 and [`KeyManager::delete_until_promised`],
+//! retries.
 
 use crate::oracle::observation;
 use crate::oracle::{Courier, Marks, Promise};
@@ -118,7 +119,8 @@ impl KeyManager {
         Self { courier }
     }
 
-    /// Imports keystores, with a history if one is given; answers with the status of each.
+    /// Imports keystores, with a history if one is given; answers with the status of each. Repeated while a starved
+    /// cluster answers 503.
     ///
     /// # Errors
     /// See [`KeyManagerError`]. After an error the keys may have been imported all the same.
@@ -139,10 +141,23 @@ impl KeyManager {
         if let Some(text) = interchange {
             body["slashing_protection"] = text.into();
         }
-        let response = self.call(node, Method::POST, body.to_string()).await?;
+        let (until, body) = (Instant::now() + PROMISE_DEADLINE, body.to_string());
+        let mut is_again = false;
+        // 503 says that the call may be repeated, whether or not the keys are in: one import in the history all the same.
+        let response = loop {
+            match self.call(node, Method::POST, body.clone()).await {
+                Err(KeyManagerError::Status { status: 503, .. }) if Instant::now() < until => is_again = true,
+                other => break other?,
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
         places.into_iter().for_each(|place| history.imported(place));
         let answer: Statuses = read(&response)?;
-        Ok(answer.data.into_iter().map(|entry| entry.status).collect())
+        let status = |entry: Status| match entry.status.as_str() {
+            "duplicate" if is_again => "imported".to_owned(),
+            _ => entry.status,
+        };
+        Ok(answer.data.into_iter().map(status).collect())
     }
 
     /// Deletes keys, once.
