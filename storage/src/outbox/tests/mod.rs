@@ -5,6 +5,7 @@
 mod course;
 mod crash;
 mod damage;
+mod hung;
 mod removal;
 
 use std::path::{Path, PathBuf};
