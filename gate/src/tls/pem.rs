@@ -141,11 +141,10 @@ pub(super) fn no_pem(path: &Path, bytes: &[u8], missing: TlsError) -> TlsError {
 
 /// The reader's reason, in words where it has bytes.
 pub(super) fn malformed(path: &Path, why: &pem::Error) -> TlsError {
-    let reason = match why {
-        pem::Error::MissingSectionEnd { end_marker } => {
-            format!("the section of {} does not end", String::from_utf8_lossy(end_marker).escape_debug())
-        }
-        other => other.to_string(),
+    let reason = if let pem::Error::MissingSectionEnd { end_marker } = why {
+        format!("the section of {} does not end", String::from_utf8_lossy(end_marker).escape_debug())
+    } else {
+        why.to_string()
     };
     TlsError::Pem { path: path.into(), reason }
 }
