@@ -29,9 +29,7 @@ impl Peer {
     pub fn name(&self) -> String {
         match &self.certificate {
             None => "anonymous".to_owned(),
-            Some(certificate) => {
-                certificate.common_name.clone().unwrap_or_else(|| hex::encode(certificate.fingerprint_sha256))
-            }
+            Some(certificate) => certificate.name(),
         }
     }
 }
@@ -70,6 +68,11 @@ pub enum PeerCertificateError {
 }
 
 impl PeerCertificate {
+    /// The name for logs, records and memberships: the common name, else the SHA-256 fingerprint.
+    pub fn name(&self) -> String {
+        self.common_name.clone().unwrap_or_else(|| hex::encode(self.fingerprint_sha256))
+    }
+
     /// Reads the names out of a leaf that has been verified already. Who issued it a leaf alone does not show:
     /// [`Self::from_admin_ca`] stays false.
     ///

@@ -143,6 +143,25 @@ async fn only_a_fresh_node_of_that_id_with_its_own_token_is_taken_in() {
     assert_eq!(refusal(one.add_member(plain(2)).await), MembershipRefusal::IdUsed { node: 2 });
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_certificate_bears_another_name_is_not_taken_in() {
+    let mut lab = Lab::steady(1, 10_000).await;
+    let one = lab.cluster(1).clone();
+    let _right = lab.newcomer(2, true).await;
+    let token = join_token_hash(&one.join_token_create(2, Duration::from_secs(600)).await.unwrap().text);
+    lab.issue_as(2, "somebody");
+    let new = lab.stranger(2, Some(token)).await;
+    let refused = refusal(one.add_member(new).await);
+    assert!(matches!(refused, MembershipRefusal::OtherIdentity { node: 2, .. }), "{refused}");
+    assert!(refused.to_string().contains("names somebody, but its node.name is node2"), "{refused}");
+    assert_eq!(members(&lab, 1), (vec![1], vec![]), "nothing changed");
+    assert!(one.read(|state| state.node_record(2).is_none()), "nor is its token or its id used up");
+
+    lab.issue_as(2, "node2");
+    let new = lab.stranger(2, Some(token)).await;
+    assert_eq!(one.add_member(new).await.unwrap().voters, [1, 2]);
+}
+
 fn lab_member(node: u64) -> AddMember {
     let peer_addr = "127.0.0.1:9".to_owned();
     AddMember { node, peer_addr, api_url: String::new(), catch_up: DEADLINE, promote: true }

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::ChannelError;
 use crate::dial;
+use crate::peer::PeerCertificate;
 use crate::tls::newest::ServerProof;
 
 /// The kernel repeats a lost SYN after 1 s. A fresh attempt before that finds a healed network sooner, and 500 ms is
@@ -45,6 +46,13 @@ const RESET_STREAMS: usize = 1024;
 
 pub(super) type Sender = http2::SendRequest<Full<Bytes>>;
 
+/// A connection, and the verified certificate that the server showed on it.
+pub(super) struct Connected {
+    pub(super) sender: Sender,
+    /// `None` if its names are malformed or ambiguous: then the server is nobody by name.
+    pub(super) server: Option<Arc<PeerCertificate>>,
+}
+
 /// Where to connect to, and as whom.
 #[derive(Clone)]
 pub(super) struct Target {
@@ -56,7 +64,7 @@ pub(super) struct Target {
 /// Connects; returns only after the server's first HTTP/2 frame arrived. In TLS 1.3 a client's handshake is over
 /// before the server has looked at the client's certificate: without waiting, a refusal would look like a connection
 /// that broke under a request, and the caller could not know that the request was not processed.
-pub(super) async fn connect(target: &Target) -> Result<Sender, ChannelError> {
+pub(super) async fn connect(target: &Target) -> Result<Connected, ChannelError> {
     let Target { addr, server_name, tls } = target.clone();
     let stream = timeout(CONNECT_TIMEOUT, dial::tcp(&addr)).await.unwrap_or_else(|_| Err(timed_out("TCP connect")));
     let stream = stream.map_err(|error| connect_error(target, error))?;
@@ -65,7 +73,9 @@ pub(super) async fn connect(target: &Target) -> Result<Sender, ChannelError> {
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err(io::Error::other("the server does not speak HTTP/2"));
         }
-        greet(stream, &addr, proof).await
+        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let server = leaf.and_then(|leaf| PeerCertificate::parse(leaf).ok()).map(Arc::new);
+        Ok(Connected { sender: greet(stream, &addr, proof).await?, server })
     };
     timeout(GREETING_TIMEOUT, greeting)
         .await

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::ChannelError;
-use super::connect::{Sender, Target, connect};
+use super::connect::{Connected, Sender, Target, connect};
+use crate::peer::PeerCertificate;
 
 /// The pause after the first failed attempt; doubled with each further one ...
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
@@ -20,6 +21,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(100);
 pub(super) struct Conn {
     id: u64,
     pub(super) sender: Sender,
+    /// What the server showed on this connection.
+    pub(super) server: Option<Arc<PeerCertificate>>,
     /// Since when requests have been sent without any answer; `None` while answers come.
     silent_since: Mutex<Option<Instant>>,
 }
@@ -140,11 +143,11 @@ impl Link {
         Step::Await(attempt)
     }
 
-    fn finished(&self, id: u64, result: Result<Sender, ChannelError>) -> Result<Arc<Conn>, ChannelError> {
+    fn finished(&self, id: u64, result: Result<Connected, ChannelError>) -> Result<Arc<Conn>, ChannelError> {
         let mut state = lock(&self.state);
         match result {
-            Ok(sender) => {
-                let conn = Arc::new(Conn { id, sender, silent_since: Mutex::new(None) });
+            Ok(Connected { sender, server }) => {
+                let conn = Arc::new(Conn { id, sender, server, silent_since: Mutex::new(None) });
                 (state.phase, state.failures, state.failed) = (Phase::Up(conn.clone()), 0, None);
                 Ok(conn)
             }

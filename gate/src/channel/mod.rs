@@ -87,7 +87,8 @@ impl PeerChannel {
         Ok((answer.status(), answer.into_body()))
     }
 
-    /// As [`PeerChannel::call`]; returns the headers of the answer too.
+    /// As [`PeerChannel::call`]; returns the headers of the answer too, and among its extensions the certificate of
+    /// the server that gave it, an `Arc<`[`PeerCertificate`](crate::PeerCertificate)`>`.
     ///
     /// # Errors
     /// As [`PeerChannel::call`].
@@ -152,7 +153,10 @@ impl PeerChannel {
             None => Failure::Final(self.broken(conn, error.into_error())),
         })?;
         conn.answered();
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
+        if let Some(server) = &conn.server {
+            head.extensions.insert(Arc::clone(server));
+        }
         let body = self.read(conn, body, limit).await.map_err(Failure::Final)?;
         Ok(Response::from_parts(head, body))
     }

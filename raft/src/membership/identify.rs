@@ -94,9 +94,9 @@ impl Cluster {
             return Ok((self.identify_myself(question), question));
         }
         let target = Member { peer_addr: address.to_owned(), ..Member::default() };
-        let called = self.inner.links.call((node, &target), wire::IDENTIFY, &question, IDENTIFY_DEADLINE).await;
+        let called = self.inner.links.call_named((node, &target), wire::IDENTIFY, &question, IDENTIFY_DEADLINE).await;
         let other = |why: String| MembershipRefusal::OtherIdentity { node, address: address.to_owned(), why };
-        let identified: Identified = called.map_err(|error| match error {
+        let (identified, certificate): (Identified, String) = called.map_err(|error| match error {
             // It answers, and says why it is not the one.
             CallError::Refused { status: StatusCode::FORBIDDEN, reason, .. } => other(reason).into(),
             CallError::Stranger { .. } => other(crate::chain(&error)).into(),
@@ -109,6 +109,15 @@ impl Cluster {
         })?;
         if identified.node != node {
             return Err(other(format!("this is node {}", identified.node)).into());
+        }
+        // Every call that it makes as a member is judged by this name: it would have a vote and be refused by all others.
+        if certificate != identified.member.name {
+            let name = &identified.member.name;
+            return Err(other(format!(
+                "its certificate (peer.tls.cert) names {certificate}, but its node.name is {name}: make them equal and \
+                 start it again"
+            ))
+            .into());
         }
         Ok((identified, question))
     }

@@ -10,7 +10,7 @@ use crate::peer::wire;
 use crate::types::Member;
 use bytes::Bytes;
 use consigner_gate::tls::ClientConfig;
-use consigner_gate::{ChannelError, PeerChannel};
+use consigner_gate::{ChannelError, PeerCertificate, PeerChannel};
 use consigner_rules::codec;
 use consigner_rules::primitives::ClusterId;
 use consigner_storage::Boot;
@@ -176,6 +176,20 @@ impl Links {
         question: &Q,
         deadline: Duration,
     ) -> Result<A, CallError> {
+        self.call_named((node, member), path, question, deadline).await.map(|(answer, _)| answer)
+    }
+
+    /// As [`Links::call`]; also the name in the certificate of who answered, by which that node's own calls are judged.
+    ///
+    /// # Errors
+    /// As [`Links::call`].
+    pub async fn call_named<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        (node, member): (u64, &Member),
+        path: &str,
+        question: &Q,
+        deadline: Duration,
+    ) -> Result<(A, String), CallError> {
         let answer = self.exchange((node, member), path, codec::encode(question).into(), deadline).await?;
         self.check_answer((node, member), path, &answer)?;
         if answer.status() != StatusCode::OK {
@@ -186,7 +200,9 @@ impl Links {
             }
             return Err(CallError::Refused { node, status, reason });
         }
-        codec::decode(answer.body()).map_err(|source| CallError::Decode { node, source })
+        let name = answer.extensions().get::<Arc<PeerCertificate>>().map(|server| server.name()).unwrap_or_default();
+        let decoded = codec::decode(answer.body()).map_err(|source| CallError::Decode { node, source })?;
+        Ok((decoded, name))
     }
 
     /// Which start of a member serves at its address, whichever it is; `None` when nobody does.

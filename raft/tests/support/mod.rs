@@ -109,9 +109,14 @@ impl Lab {
     }
 
     fn issue(&self, id: u64) {
+        self.issue_as(id, &format!("node{id}"));
+    }
+
+    /// A certificate for the next start of a node, of this common name.
+    pub fn issue_as(&self, id: u64, name: &str) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, format!("node{id}"));
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         std::fs::write(self.file(id, "cert"), params.signed_by(&key, &self.ca).unwrap().pem()).unwrap();
         std::fs::write(self.file(id, "key"), key.serialize_pem()).unwrap();
