@@ -82,7 +82,7 @@ async fn status_by_curl(node: &Node, url: &str, body: usize) -> Option<String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&vec![b' '; body]).unwrap();
     let mut curl = Command::new("curl");
-    curl.args(["--http2", "--silent", "--show-error", "--noproxy", "*", "--max-time", "20", "--output", "/dev/null"]);
+    curl.args(["--http2", "--silent", "--show-error", "--noproxy", "*", "--max-time", "60", "--output", "/dev/null"]);
     curl.args(["--write-out", "%{http_version} %{http_code}", "--data-binary"])
         .arg(format!("@{}", file.path().display()));
     curl.arg("--cert").arg(cert).arg("--key").arg(key).arg("--cacert").arg(ca).arg(url);
@@ -131,7 +131,7 @@ async fn status_by_token(node: &Node, url: &str, token: Option<&str>) -> Option<
         return None;
     }
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "20", "--output", "/dev/null"]);
+    curl.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "60", "--output", "/dev/null"]);
     curl.args(["--write-out", "%{http_code}", "--cacert"]).arg(node.site.pki.client("curl").ca).arg(url);
     if let Some(token) = token {
         curl.arg("--header").arg(format!("Authorization: Bearer {token}"));

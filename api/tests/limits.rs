@@ -75,8 +75,9 @@ async fn an_identity_that_asks_too_often_is_told_when_to_come_again_and_others_a
     let counted = exported.render();
     assert!(counted.contains("consigner_requests_limited_total{used_up=\"identity\"}"), "{counted}");
     assert_eq!(get(PUBLIC_KEYS).by("admin").through(&router).await.status, 200, "another identity");
-    let sign = post(&sign_path(&interop_secret(0).public_key()), randao(EPOCH).to_string());
-    assert_eq!(sign.through(&router).await.status, 429, "all endpoints count together");
+    let sign = || post(&sign_path(&interop_secret(0).public_key()), randao(EPOCH).to_string());
+    // On a slow machine a call or two were earned back meanwhile; on its own this endpoint would have five at least.
+    assert!(until_limited(sign, &router).await < 5, "all endpoints count together");
     for _ in 0..50 {
         assert_eq!(get("/upcheck").through(&router).await.status, 200, "a balancer is never limited");
         assert_eq!(get("/ready").through(&router).await.status, 200);
@@ -86,13 +87,14 @@ async fn an_identity_that_asks_too_often_is_told_when_to_come_again_and_others_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_door_limits_all_who_come_through_it() {
     let node = node().await;
-    let per_door = DoorRates { api: Some(slow(6)), ..DoorRates::default() };
+    let per_door = DoorRates { api: Some(slow(60)), ..DoorRates::default() };
     let router = limited(&node, Limits { per_door, ..Limits::default() });
-    for _ in 0..3 {
+    for _ in 0..20 {
         assert_eq!(get(PUBLIC_KEYS).by("admin").through(&router).await.status, 200);
     }
-    assert!(until_limited(|| get(PUBLIC_KEYS), &router).await < 100);
-    assert_eq!(get(PUBLIC_KEYS).by("admin").through(&router).await.status, 429);
+    assert!(until_limited(|| get(PUBLIC_KEYS), &router).await < 200);
+    // What a slow machine has earned back meanwhile; by itself this caller would have 40 left.
+    assert!(until_limited(|| get(PUBLIC_KEYS).by("admin"), &router).await < 30);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,7 +83,9 @@ async fn hundreds_of_concurrent_calls_share_one_connection() {
 #[tokio::test]
 async fn a_restarted_server_is_found_again() {
     let pki = Pki::new();
-    let door = open(peer_door("restart", &pki)).await;
+    let mut first = peer_door("restart", &pki);
+    first.addr = support::lasting();
+    let door = open(first).await;
     let (addr, channel) = (door.addr, pki.channel("node2", &door.host_port()));
     for _ in 0..3 {
         call(&channel, b"up").await.unwrap();
@@ -112,19 +114,39 @@ async fn a_deadline_ends_the_call_and_a_silent_connection_is_replaced() {
     let pki = Pki::new();
     let door = open_with_silence(peer_door("deadline", &pki)).await;
     let channel = pki.channel("node2", &door.host_port());
-    call(&channel, b"warm").await.unwrap();
-
     let short = Duration::from_millis(50);
-    let error = channel.call("/never", &[], Bytes::new(), short, LIMIT).await.expect_err("no answer");
-    assert!(matches!(error, ChannelError::Deadline { sent: true, .. }), "{error:?}");
-    assert!(!error.is_unreachable(), "it may have been processed");
-    call(&channel, b"still").await.unwrap();
-    assert_eq!(door.counters.accepted(), 1, "a short silence is no reason to reconnect");
+    unless_held_up(async || {
+        call(&channel, b"warm").await.unwrap();
+        let before = door.counters.accepted();
+        let began = Instant::now();
+        let error = channel.call("/never", &[], Bytes::new(), short, LIMIT).await.expect_err("no answer");
+        let took = began.elapsed();
+        assert!(matches!(error, ChannelError::Deadline { sent: true, .. }), "{error:?}");
+        assert!(!error.is_unreachable(), "it may have been processed");
+        call(&channel, b"still").await.unwrap();
+        (took, door.counters.accepted() == before)
+    })
+    .await;
 
-    let long = Duration::from_millis(300);
+    let (before, long) = (door.counters.accepted(), Duration::from_millis(300));
     channel.call("/never", &[], Bytes::new(), long, LIMIT).await.expect_err("no answer");
     call(&channel, b"fresh").await.unwrap();
-    assert_eq!(door.counters.accepted(), 2, "a connection without any answer is given up");
+    assert_eq!(door.counters.accepted(), before + 1, "a connection without any answer is given up");
+}
+
+/// A silence of less than this is no reason to give a connection up.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// Makes an attempt that must keep the connection unless it was silent for long. An attempt on which the machine itself
+/// was held up so long says nothing and is made again.
+async fn unless_held_up(attempt: impl AsyncFn() -> (Duration, bool)) {
+    for _ in 0..50 {
+        let (silence, is_kept) = attempt().await;
+        if silence < SILENCE {
+            return assert!(is_kept, "a silence of {silence:?} is no reason to reconnect");
+        }
+    }
+    panic!("this machine is held up for {SILENCE:?} again and again");
 }
 
 #[tokio::test]
@@ -132,16 +154,24 @@ async fn a_slow_answer_among_others_does_not_cost_the_connection() {
     let pki = Pki::new();
     let door = open_with_silence(peer_door("among", &pki)).await;
     let channel = pki.channel("node2", &door.host_port());
-    let slow = tokio::spawn({
-        let channel = channel.clone();
-        async move { channel.call("/never", &[], Bytes::new(), Duration::from_millis(400), LIMIT).await }
-    });
-    while !slow.is_finished() {
-        call(&channel, b"others").await.unwrap();
-    }
-    slow.await.unwrap().expect_err("no answer");
-    call(&channel, b"after").await.unwrap();
-    assert_eq!(door.counters.accepted(), 1);
+    unless_held_up(async || {
+        call(&channel, b"before").await.unwrap();
+        let before = door.counters.accepted();
+        let slow = tokio::spawn({
+            let channel = channel.clone();
+            async move { channel.call("/never", &[], Bytes::new(), Duration::from_millis(400), LIMIT).await }
+        });
+        let mut longest = Duration::ZERO;
+        while !slow.is_finished() {
+            let began = Instant::now();
+            call(&channel, b"others").await.unwrap();
+            longest = longest.max(began.elapsed());
+        }
+        slow.await.unwrap().expect_err("no answer");
+        call(&channel, b"after").await.unwrap();
+        (longest, door.counters.accepted() == before)
+    })
+    .await;
 }
 
 #[tokio::test]

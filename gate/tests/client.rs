@@ -100,7 +100,9 @@ async fn concurrent_requests_get_connections_of_their_own_and_keep_a_few() {
 #[tokio::test]
 async fn a_restarted_server_is_found_with_stale_connections_in_the_pool() {
     let pki = Pki::new();
-    let door = open(config("before", pki.server())).await;
+    let mut before = config("before", pki.server());
+    before.addr = support::lasting();
+    let door = open(before).await;
     let client = pki.https("vc");
     let (addr, url) = (door.addr, door.url("/"));
     client.request(Method::GET, &url, &[], Bytes::new(), LONG).await.unwrap();

@@ -188,7 +188,7 @@ async fn a_header_list_over_the_limit_reaches_nobody() {
 
 #[tokio::test]
 async fn a_closed_window_does_not_hold_a_connection_open_for_ever() {
-    let door = Counting::open("zero-window", |limits| limits.stall_timeout = Duration::from_secs(1)).await;
+    let door = Counting::open("zero-window", |limits| limits.stall_timeout = Duration::from_secs(3)).await;
     // SETTINGS_INITIAL_WINDOW_SIZE = 0: no byte of any answer may be sent.
     let mut hostile = Hostile::greeted(&door.pki, &door.door, &[(4, 0)]).await;
     let ask = |number: u32| {

@@ -24,7 +24,7 @@ fn write(wal: &Wal) {
     let (answer, answered) = mpsc::channel();
     let entry = (LogPosition { term: 1, node: 2, index: 0 }, Bytes::from_static(b"entry"));
     wal.append(vec![entry], Box::new(move |result| answer.send(result).unwrap()));
-    answered.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+    answered.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
 }
 
 #[test]

@@ -15,7 +15,7 @@ use consigner_api::{App, ClientPolicy, FollowerRequests, Limits, router};
 use consigner_gate::tls::{ALPN_PEER, client_config};
 use consigner_gate::{Door, DoorConfig, DoorLimits, HostAllowlist, Peer, PeerCertificate};
 use consigner_keys::{Custody, DecryptPool, Keyring, KeyringOptions, LocalSealer, Sealer, Sealers, SecretKey, seal};
-use consigner_raft::{Cluster, ClusterOptions, KeyFeed, Member, Timing};
+use consigner_raft::{Cluster, ClusterOptions, DiskOptions, KeyFeed, Member, Timing};
 use consigner_rules::command::{ClusterIdentity, DataKey};
 use consigner_rules::primitives::ClusterId;
 use consigner_rules::{Command, Network, Outcome, PublicKey, Root, SealedKey};
@@ -33,7 +33,18 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt as _;
 
 /// Long enough never to matter.
-pub const LONG: Duration = Duration::from_secs(30);
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// A loaded machine may keep disk and processor from a node for seconds: then its leader leads on, and requests wait, for
+/// less than the ten seconds after which a request to sign is given up altogether.
+fn timing() -> Timing {
+    Timing { lease: Duration::from_secs(3), leader_wait: Duration::from_secs(8), ..Timing::default() }
+}
+
+/// How full the disk below a test is must not decide it.
+fn any_disk() -> DiskOptions {
+    DiskOptions { warn_percent: 101, stop_percent: 101, ..DiskOptions::default() }
+}
 
 pub const CLUSTER_ID: ClusterId = ClusterId([0xc1; 16]);
 pub const NODE: u64 = 1;
@@ -237,9 +248,9 @@ impl Site {
             member: member.clone(),
             data_dir: self.dir.path().join(&name),
             peer_tls: client_config(&self.pki.client(&name), ALPN_PEER).unwrap(),
-            timing: Timing::default(),
+            timing: timing(),
             snapshot_every: 10_000,
-            disk: consigner_raft::DiskOptions::default(),
+            disk: any_disk(),
             outbox: consigner_raft::OutboxOptions::default(),
             on_keys: feed(custody.clone()),
             on_settle: Arc::new(move || {

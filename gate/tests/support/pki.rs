@@ -141,4 +141,4 @@ impl Pki {
 pub const SERVER_SERIAL: u64 = 1_000_001;
 
 /// Long enough never to matter.
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(60);

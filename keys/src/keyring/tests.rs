@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// For conditions that hold within milliseconds on a quiet machine.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn permit(public_key: PublicKey, root: Root) -> SignPermit {
     SignPermit::unslashable(Unslashable { public_key, signing_root: root, kind: UnslashableType::RandaoReveal })

@@ -18,6 +18,7 @@ use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub const CLUSTER: ClusterId = ClusterId([0xC1; 16]);
@@ -86,9 +87,18 @@ pub fn component(variable: &str, name: &str) -> Option<PathBuf> {
     found
 }
 
-/// A port that was free a moment ago.
+/// A port that is free now, below the range from which the system gives ports to outgoing connections: of that range one
+/// may be taken before the server has started, even by the connection that looks whether it has.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let process = std::process::id().wrapping_mul(37);
+    loop {
+        let step = process.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let port = 10_000 + u16::try_from(step).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Whether this is the child process of the test `name`. If not, runs the test again in a child with the given

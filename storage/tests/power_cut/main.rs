@@ -36,7 +36,7 @@ const RUNS: u32 = 25;
 /// Cuts without barrier; one loss among them is enough to show that a loss is seen.
 const PLANTED_RUNS: u32 = 4;
 /// How long a writer may take to its first acknowledgement, and a verification to its end.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// What a cut did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

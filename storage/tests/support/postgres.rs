@@ -66,7 +66,8 @@ impl Postgres {
         give(&data, user);
         std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
         let mut initdb = as_user(&bin.join("initdb"), user);
-        initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync", "-D"]).arg(&data);
+        // Not by the locale of whoever runs the tests: it may not exist here, and messages would be in its language.
+        initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]).arg(&data);
         let made = initdb.output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let mut postgres = Self { child: Mutex::new(None), bin, dir: dir.to_owned(), port: 0, user, issuer };

@@ -20,7 +20,7 @@ use super::{Done, LogPosition, Wal, WalError, WalOptions, segment};
 use crate::disk::{Disk, SimDisk, create_dir_durably, read_file};
 
 /// How long a test waits for a callback that must come.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn dir() -> &'static Path {
     Path::new("/log")
