@@ -26,7 +26,7 @@ use super::numeric::Uint;
 use super::project::{Marks, Table};
 use super::read::{Gap, gaps, unsigned};
 use super::rows::{Stored, select};
-use super::session::{ask, begin_read, column, failed, fixed};
+use super::session::{Parameter, ask, begin_read, column, failed, fixed};
 use super::verify_report::{FaultKind, Place, Progress, VerifyReport};
 use super::verify_walk::Walk;
 use super::{Archive, ArchiveError, Lineage};
@@ -40,6 +40,8 @@ const LINKS: &str = "SELECT after_index, last_index, rows, rows_after, chain_bef
     FROM consigner.batches t";
 
 const TOTAL: &str = "SELECT coalesce(sum(rows), 0)::bigint FROM consigner.batches WHERE cluster = $1";
+
+const LISTED: &str = "SELECT id FROM consigner.clusters WHERE id = $1";
 
 const BASELINES: &str = "SELECT t.last_index, t.validator,
         (SELECT v.public_key FROM consigner.validators v WHERE v.id = t.validator),
@@ -78,7 +80,7 @@ async fn verified(
     let total = reader.total().await?;
     let mut links = reader.cursor("consigner_links", LINKS, "last_index, after_index").await?;
     let mut rows = Rows::open(&reader).await?;
-    let mut walk = Walk::new(lineage.cluster_id, mark);
+    let mut walk = Walk::new(lineage, mark);
     let mut told = 0;
     while let Some(link) = links.next(&reader, Link::of).await? {
         walk.begin(&link);
@@ -102,6 +104,7 @@ async fn verified(
     let explained = within(limit, gaps(&transaction, limit, lineage.id)).await?;
     let mut report = walk.over(explained);
     baselines(&reader, &mut report).await?;
+    strays(&reader, &mut report).await?;
     Ok(report)
 }
 
@@ -152,6 +155,12 @@ impl Reader<'_> {
         let values = [(&self.lineage as _, Type::INT4)];
         let rows = within(self.limit, ask(self.transaction, WHAT, self.limit, TOTAL, &values)).await?;
         rows.first().map_or(Ok(0), |row| unsigned(column(row, 0)?))
+    }
+
+    /// The number that a question answers, if any.
+    async fn number(&self, question: &str, values: &[Parameter<'_>]) -> Result<Option<i32>, ArchiveError> {
+        let rows = within(self.limit, ask(self.transaction, WHAT, self.limit, question, values)).await?;
+        rows.first().map_or(Ok(None), |row| column(row, 0))
     }
 
     /// Opens a cursor over rows `t` of this lineage. It lives as long as the transaction, so a pooler does not mind.
@@ -231,6 +240,29 @@ impl Rows {
         let first = self.heads.iter_mut().filter(|head| head.is_some());
         first.min_by_key(|head| head.as_ref().map(Stored::place))?.take()
     }
+}
+
+/// Rows under a number that no lineage has are in nobody's chain, and in every view: each number is named once. The rows
+/// of other lineages are proven by a verification of their own.
+async fn strays(reader: &Reader<'_>, report: &mut VerifyReport) -> Result<(), ArchiveError> {
+    let tables = Table::ALL.map(Table::name).into_iter().chain(["batches", "gaps", "baselines"]);
+    for table in tables {
+        // From number to number by the index that begins with it: no row in between is read.
+        let first = format!("SELECT min(cluster) FROM consigner.{table}");
+        let next = format!("SELECT min(cluster) FROM consigner.{table} WHERE cluster > $1");
+        let mut number = reader.number(&first, &[]).await?;
+        while let Some(found) = number {
+            let place = Place { table: Some(table), ..Place::default() };
+            if reader.number(LISTED, &[(&found, Type::INT4)]).await?.is_none() {
+                report.add(place, FaultKind::Unlisted { number: found });
+            }
+            if report.more_faults > 0 {
+                return Ok(());
+            }
+            number = reader.number(&next, &[(&found, Type::INT4)]).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What stands for the gaps is not in the chain: it is compared with itself, and with the gaps.

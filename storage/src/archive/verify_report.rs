@@ -176,6 +176,20 @@ pub enum FaultKind {
         /// In what way.
         why: String,
     },
+    /// Rows that belong to nobody.
+    #[error("rows lie there under the cluster number {number}, which the table clusters does not have")]
+    Unlisted {
+        /// The number.
+        number: i32,
+    },
+    /// What the archive says of the cluster is not what the cluster wrote about itself.
+    #[error("the table clusters says {listed}, the row by which the cluster began says {began}")]
+    OtherCluster {
+        /// By the table `clusters`.
+        listed: String,
+        /// By the log.
+        began: String,
+    },
     /// The archive is shorter than the cluster knows it to be.
     #[error("the archive ends at log index {head}, but it was confirmed up to {mark}: its end was lost")]
     Behind {

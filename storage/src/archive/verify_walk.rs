@@ -5,8 +5,11 @@
 use std::collections::BTreeMap;
 
 use consigner_rules::archive::ArchiveMark;
+use consigner_rules::command::ClusterIdentity;
 use consigner_rules::primitives::ClusterId;
+use consigner_rules::{Change, Root};
 
+use super::Lineage;
 use super::project::Table;
 use super::read::Gap;
 use super::rows::Stored;
@@ -16,6 +19,8 @@ use super::verify_report::{FaultKind, Place, VerifyReport};
 /// Where the walk is.
 pub(super) struct Walk {
     report: VerifyReport,
+    /// As the table `clusters` has it.
+    lineage: Lineage,
     /// What the rows so far give; at the begin of each batch, what that one was written with.
     mark: ArchiveMark,
     /// Where the batch before ended, by its own words.
@@ -31,10 +36,11 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) fn new(lineage: ClusterId, known: Option<ArchiveMark>) -> Self {
-        let begin = ArchiveMark::begin(&lineage);
+    pub(super) fn new(lineage: &Lineage, known: Option<ArchiveMark>) -> Self {
+        let begin = ArchiveMark::begin(&lineage.cluster_id);
         let mut walk = Self {
-            report: VerifyReport::new(lineage),
+            report: VerifyReport::new(lineage.cluster_id),
+            lineage: lineage.clone(),
             mark: begin,
             last: begin,
             known,
@@ -92,8 +98,23 @@ impl Walk {
             Ok(row) => {
                 self.pass_known(row.index.saturating_sub(1));
                 self.mark.add(&row);
+                if let Change::ClusterInitialised(began) = &row.change {
+                    self.began(place, began);
+                }
             }
             Err(fault) => self.report.add(place, fault.into()),
+        }
+    }
+
+    /// The chain covers how the cluster began, so it proves what the table `clusters` says of that. The network's name is
+    /// for people: a lineage that was adopted has it from the first one, by whatever name that called it.
+    fn began(&mut self, place: Place, began: &ClusterIdentity) {
+        let Lineage { cluster_id, network, genesis_validators_root, adopted, .. } = &self.lineage;
+        let listed = told(cluster_id, network, genesis_validators_root);
+        let own = if *adopted { network } else { &began.network };
+        let began = told(&began.cluster_id, own, &began.genesis_validators_root);
+        if listed != began {
+            self.report.add(place, FaultKind::OtherCluster { listed, began });
         }
     }
 
@@ -182,6 +203,10 @@ impl Walk {
             }
         }
     }
+}
+
+fn told(cluster: &ClusterId, network: &str, genesis: &Root) -> String {
+    format!("cluster {cluster} on {network} with the genesis validators root {genesis}")
 }
 
 fn place(row: &Stored, link: Option<&Link>) -> Place {

@@ -1,6 +1,8 @@
 //! Whatever is changed by somebody who may change everything, the verification says so, and where.
 
-use consigner_rules::archive::{ArchiveMark, ArchiveRow};
+use consigner_rules::Change;
+use consigner_rules::archive::{ArchiveMark, ArchiveRow, archive_rows};
+use consigner_rules::command::ClusterIdentity;
 use consigner_storage::archive::project::{Projection, Table};
 use consigner_storage::archive::{Archive, Fault, Lineage, verify};
 
@@ -153,6 +155,49 @@ async fn rows_that_are_deleted_doubled_moved_or_swapped_are_named() {
         );
         bench.names(name, one, &doubled).await;
         bench.after(&[name], "SELECT 1").await;
+    }
+    assert!(bench.after(&[], "SELECT 1").await.is_empty(), "mended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_the_archive_is_of_is_proven_by_how_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(servers) = Servers::start(dir.path()) else { return };
+    let mut bench = Bench::new(servers).await;
+    let Lineage { cluster_id, network, genesis_validators_root, .. } = bench.lineage.clone();
+    let identity = ClusterIdentity { cluster_id, network, genesis_validators_root };
+    let began: Vec<ArchiveRow> = archive_rows(ENTRIES + 1, 1, vec![Change::ClusterInitialised(identity)]).collect();
+    bench.mark = write(&mut bench.archive, &bench.lineage, bench.mark, &began, ENTRIES + 1, 40).await;
+    assert!(bench.after(&[], "SELECT 1").await.is_empty());
+    for column in ["cluster_id", "network", "genesis_validators_root"] {
+        let kind = if column == "network" { "text" } else { "bytea" };
+        bench.sql(&format!("UPDATE consigner.clusters SET {column} = {}", other(column, kind)));
+        // As who verifies finds it, not as it was entered.
+        bench.lineage = bench.archive.lineages().await.unwrap().remove(0);
+        let faults = bench.after(&[], "SELECT 1").await;
+        let named = |fault: &Fault| fault.to_string().contains("the row by which the cluster began says cluster");
+        assert!(faults.iter().any(named), "{column}: {faults:#?}");
+        bench.after(&["clusters"], "SELECT 1").await;
+    }
+    bench.lineage = bench.archive.lineages().await.unwrap().remove(0);
+    assert!(bench.after(&[], "SELECT 1").await.is_empty(), "mended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_nobody_are_named_in_every_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(servers) = Servers::start(dir.path()) else { return };
+    let mut bench = Bench::new(servers).await;
+    for (table, number) in Table::ALL.map(Table::name).into_iter().chain(["batches"]).zip([-3, 0, 2, 7].iter().cycle())
+    {
+        let deed = format!(
+            "CREATE TEMP TABLE stray AS SELECT * FROM consigner.{table} LIMIT 1;
+             UPDATE stray SET cluster = {number}; INSERT INTO consigner.{table} SELECT * FROM stray"
+        );
+        let told: Vec<String> = bench.after(&[table], &deed).await.iter().map(ToString::to_string).collect();
+        let named = format!("{table}: rows lie there under the cluster number {number}, which the table clusters does");
+        assert!(matches!(&told[..], [one] if one.starts_with(&named)), "{table}: {told:#?}");
+        bench.after(&[table], "SELECT 1").await;
     }
     assert!(bench.after(&[], "SELECT 1").await.is_empty(), "mended");
 }
