@@ -26,6 +26,7 @@ use rustls_pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
 use crate::dial;
+use crate::peer::PeerCertificate;
 use connect::Target;
 use link::{Conn, Link};
 
@@ -83,12 +84,12 @@ impl PeerChannel {
         deadline: Duration,
         max_response_bytes: usize,
     ) -> Result<(StatusCode, Bytes), ChannelError> {
-        let answer = self.call_whole(path, headers, body, deadline, max_response_bytes).await?;
+        let (answer, _server) = self.call_whole(path, headers, body, deadline, max_response_bytes).await?;
         Ok((answer.status(), answer.into_body()))
     }
 
-    /// As [`PeerChannel::call`]; returns the headers of the answer too, and among its extensions the certificate of
-    /// the server that gave it, an `Arc<`[`PeerCertificate`](crate::PeerCertificate)`>`.
+    /// As [`PeerChannel::call`]; returns the headers of the answer too, and the certificate of the server that gave it:
+    /// `None` if its names are malformed or ambiguous.
     ///
     /// # Errors
     /// As [`PeerChannel::call`].
@@ -99,7 +100,7 @@ impl PeerChannel {
         body: Bytes,
         deadline: Duration,
         max_response_bytes: usize,
-    ) -> Result<Response<Bytes>, ChannelError> {
+    ) -> Result<(Response<Bytes>, Option<Arc<PeerCertificate>>), ChannelError> {
         let until = Instant::now() + deadline;
         let late = |sent| ChannelError::Deadline { addr: self.link.addr().clone(), deadline, sent };
         let mut request = Some(self.request(path, headers, body)?);
@@ -108,7 +109,7 @@ impl PeerChannel {
             let Some(taken) = request.take() else { return Err(late(false)) };
             conn.asked(Instant::now());
             match timeout_at(until, self.exchange(&conn, taken, max_response_bytes)).await {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) => return Ok((answer, conn.server.clone())),
                 Ok(Err(Failure::NotTaken(returned))) => {
                     self.link.retire(&conn);
                     request = Some(*returned);
@@ -153,10 +154,7 @@ impl PeerChannel {
             None => Failure::Final(self.broken(conn, error.into_error())),
         })?;
         conn.answered();
-        let (mut head, body) = response.into_parts();
-        if let Some(server) = &conn.server {
-            head.extensions.insert(Arc::clone(server));
-        }
+        let (head, body) = response.into_parts();
         let body = self.read(conn, body, limit).await.map_err(Failure::Final)?;
         Ok(Response::from_parts(head, body))
     }

@@ -94,9 +94,9 @@ impl Cluster {
             return Ok((self.identify_myself(question), question));
         }
         let target = Member { peer_addr: address.to_owned(), ..Member::default() };
-        let called = self.inner.links.call_named((node, &target), wire::IDENTIFY, &question, IDENTIFY_DEADLINE).await;
+        let called = self.inner.links.call_seen((node, &target), wire::IDENTIFY, &question, IDENTIFY_DEADLINE).await;
         let other = |why: String| MembershipRefusal::OtherIdentity { node, address: address.to_owned(), why };
-        let (identified, certificate): (Identified, String) = called.map_err(|error| match error {
+        let (identified, server): (Identified, _) = called.map_err(|error| match error {
             // It answers, and says why it is not the one.
             CallError::Refused { status: StatusCode::FORBIDDEN, reason, .. } => other(reason).into(),
             CallError::Stranger { .. } => other(crate::chain(&error)).into(),
@@ -110,6 +110,7 @@ impl Cluster {
         if identified.node != node {
             return Err(other(format!("this is node {}", identified.node)).into());
         }
+        let certificate = server.map(|server| server.name()).unwrap_or_default();
         // Every call that it makes as a member is judged by this name: it would have a vote and be refused by all others.
         if certificate != identified.member.name {
             let name = &identified.member.name;

@@ -176,21 +176,21 @@ impl Links {
         question: &Q,
         deadline: Duration,
     ) -> Result<A, CallError> {
-        self.call_named((node, member), path, question, deadline).await.map(|(answer, _)| answer)
+        self.call_seen((node, member), path, question, deadline).await.map(|(answer, _server)| answer)
     }
 
-    /// As [`Links::call`]; also the name in the certificate of who answered, by which that node's own calls are judged.
+    /// As [`Links::call`]; also the certificate of who answered, `None` if it names nobody.
     ///
     /// # Errors
     /// As [`Links::call`].
-    pub async fn call_named<Q: Serialize, A: DeserializeOwned>(
+    pub async fn call_seen<Q: Serialize, A: DeserializeOwned>(
         &self,
         (node, member): (u64, &Member),
         path: &str,
         question: &Q,
         deadline: Duration,
-    ) -> Result<(A, String), CallError> {
-        let answer = self.exchange((node, member), path, codec::encode(question).into(), deadline).await?;
+    ) -> Result<(A, Option<Arc<PeerCertificate>>), CallError> {
+        let (answer, server) = self.exchange((node, member), path, codec::encode(question).into(), deadline).await?;
         self.check_answer((node, member), path, &answer)?;
         if answer.status() != StatusCode::OK {
             let (status, reason) = (answer.status(), String::from_utf8_lossy(answer.body()).into_owned());
@@ -200,15 +200,15 @@ impl Links {
             }
             return Err(CallError::Refused { node, status, reason });
         }
-        let name = answer.extensions().get::<Arc<PeerCertificate>>().map(|server| server.name()).unwrap_or_default();
         let decoded = codec::decode(answer.body()).map_err(|source| CallError::Decode { node, source })?;
-        Ok((decoded, name))
+        Ok((decoded, server))
     }
 
     /// Which start of a member serves at its address, whichever it is; `None` when nobody does.
     pub async fn who(&self, (node, member): (u64, &Member), deadline: Duration) -> Option<Boot> {
         let asked = self.exchange((node, member), wire::WHO, codec::encode(&()).into(), deadline).await;
-        asked.ok().filter(|answer| answer.status() == StatusCode::OK).and_then(|answer| named(answer.headers()))
+        let (answer, _server) = asked.ok()?;
+        if answer.status() == StatusCode::OK { named(answer.headers()) } else { None }
     }
 
     /// Another node knows that this one must not go on as who it was.
@@ -224,7 +224,7 @@ impl Links {
         path: &str,
         body: Bytes,
         deadline: Duration,
-    ) -> Result<Response<Bytes>, CallError> {
+    ) -> Result<(Response<Bytes>, Option<Arc<PeerCertificate>>), CallError> {
         let channel = self.channel(node, member)?;
         let headers = self.headers(node, member);
         let called = channel.call_whole(path, &headers, body, deadline, wire::BODY_BYTES_MAX).await;
