@@ -144,7 +144,7 @@ impl Caller {
             common_name: certificate.common_name.as_deref(),
             dns_names: &certificate.dns_names,
             uris: &certificate.uris,
-            fingerprint: certificate.fingerprint_sha256,
+            fingerprint: Some(certificate.fingerprint_sha256),
         });
         policy::Caller { certificate, token: self.token.as_deref(), claims: self.claims.as_deref() }
     }

@@ -25,8 +25,8 @@ pub struct CertificateNames<'a> {
     pub dns_names: &'a [String],
     /// Subject alternative names of kind URI.
     pub uris: &'a [String],
-    /// SHA-256 of the certificate.
-    pub fingerprint: [u8; 32],
+    /// SHA-256 of the certificate. `None` only where somebody asks what a caller would be allowed, without naming it.
+    pub fingerprint: Option<[u8; 32]>,
 }
 
 /// What a verified JWT says.
@@ -74,9 +74,8 @@ impl CertificateNames<'_> {
         if let Some(uri) = self.uris.first() {
             let _ = write!(text, ", URI {}", quoted(uri));
         }
-        // No certificate has this one; who only asks what would be allowed need not name any.
-        if self.fingerprint != [0; 32] {
-            let _ = write!(text, ", SHA-256 {}", hex::encode(self.fingerprint));
+        if let Some(fingerprint) = self.fingerprint {
+            let _ = write!(text, ", SHA-256 {}", hex::encode(fingerprint));
         }
         text
     }

@@ -265,7 +265,7 @@ impl CertificateMatch {
             && common_name.as_deref().is_none_or(|name| shown.common_name == Some(name))
             && dns.as_ref().is_none_or(|name| shown.dns_names.iter().any(|shown| shown.eq_ignore_ascii_case(name)))
             && uri.as_ref().is_none_or(|uri| shown.uris.contains(uri))
-            && fingerprint.is_none_or(|fingerprint| shown.fingerprint == fingerprint)
+            && fingerprint.is_none_or(|fingerprint| shown.fingerprint == Some(fingerprint))
     }
 }
 

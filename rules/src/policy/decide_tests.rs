@@ -45,7 +45,7 @@ clients:
 }
 
 fn certificate(common_name: Option<&str>) -> CertificateNames<'_> {
-    CertificateNames { common_name, dns_names: &[], uris: &[], fingerprint: [0; 32] }
+    CertificateNames { common_name, dns_names: &[], uris: &[], fingerprint: None }
 }
 
 fn by_name(common_name: &str) -> Caller<'_> {
@@ -141,7 +141,7 @@ fn every_proof_of_an_entry_must_hold_and_names_are_compared_whole() {
     assert_eq!(nobody(&Caller::default()), "no certificate, token or JWT");
     let unnamed = Caller { certificate: Some(certificate(None)), ..Caller::default() };
     assert_eq!(nobody(&unnamed), "certificate without CN", "a fingerprint that nobody named is not told");
-    let pinned = CertificateNames { fingerprint: [8; 32], ..certificate(None) };
+    let pinned = CertificateNames { fingerprint: Some([8; 32]), ..certificate(None) };
     let pinned = nobody(&Caller { certificate: Some(pinned), ..Caller::default() });
     assert!(pinned.starts_with("certificate without CN, SHA-256 0808"), "{pinned}");
     // A line break in a name does not make a line of its own, and a long one is cut.
@@ -190,7 +190,7 @@ fn dns_names_have_no_case_and_uris_have() {
         ("vc.example", "spiffe://trust/vc", Some("dns")),
     ] {
         let (dns_names, uris) = (list(dns), list(uri));
-        let names = CertificateNames { common_name: None, dns_names: &dns_names, uris: &uris, fingerprint: [0; 32] };
+        let names = CertificateNames { common_name: None, dns_names: &dns_names, uris: &uris, fingerprint: None };
         let caller = Caller { certificate: Some(names), ..Caller::default() };
         let identified = policy().identify(&caller).map(|(client, _)| client);
         assert_eq!(identified.as_deref(), expected, "{dns} {uri}");
@@ -200,7 +200,7 @@ fn dns_names_have_no_case_and_uris_have() {
 
 #[test]
 fn a_certificate_that_is_two_clients_has_the_roles_of_both() {
-    let names = CertificateNames { fingerprint: [7; 32], ..certificate(Some("vc-1")) };
+    let names = CertificateNames { fingerprint: Some([7; 32]), ..certificate(Some("vc-1")) };
     let both = Caller { certificate: Some(names), ..Caller::default() };
     let block = sign(SigningType::BlockV2);
     assert_eq!(decided(&both, block, Some(&A)), granted("vc-1/validator"));
@@ -213,7 +213,7 @@ fn a_certificate_that_is_two_clients_has_the_roles_of_both() {
     assert_eq!(policy.identify(&both), Some(("vc-1".to_owned(), Some(Rate { per_second: 5, burst: 5 }))));
     assert_eq!(policy.decide(&both, block, Some(&B)).unwrap().rate, Some(Rate { per_second: 9, burst: 9 }));
     // The fingerprint alone, under another name, is neither.
-    let renamed = CertificateNames { fingerprint: [7; 32], ..certificate(Some("vc-2")) };
+    let renamed = CertificateNames { fingerprint: Some([7; 32]), ..certificate(Some("vc-2")) };
     assert_eq!(policy.identify(&Caller { certificate: Some(renamed), ..Caller::default() }), None);
 }
 

@@ -154,7 +154,7 @@ impl Shown {
             common_name: self.common_name.as_deref(),
             dns_names: &self.dns_names,
             uris: &self.uris,
-            fingerprint: self.fingerprint.unwrap_or_default(),
+            fingerprint: self.fingerprint,
         });
         Caller { certificate, token, claims: self.claims.as_ref() }
     }
