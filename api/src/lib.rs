@@ -57,7 +57,7 @@ mod reload;
 mod router;
 mod secrets;
 
-pub use admin::ArchiveView;
+pub use admin::{ArchiveView, TOKEN_LIFE_MAX};
 pub use admission::{AddressGroup, policy_addresses};
 pub use app::{App, ClientPolicy, FollowerRequests, NodeReadiness};
 pub use archive::{

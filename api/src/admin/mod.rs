@@ -28,6 +28,7 @@ pub(crate) use history_export::get as history_export;
 pub(crate) use history_import::post as history_import;
 pub(crate) use history_recorded::get as history_recorded;
 pub(crate) use keys::{delete as keys_delete, import as keys_import, list as keys_list};
+pub use policy::TOKEN_LIFE_MAX;
 pub(crate) use policy::{
     apply as policy_apply, check as policy_check, show as policy_show, tokens_create, tokens_list, tokens_revoke,
 };

@@ -13,6 +13,7 @@ mod writers;
 pub(crate) use apply::post as apply;
 pub(crate) use check::post as check;
 pub(crate) use show::get as show;
+pub use tokens::TOKEN_LIFE_MAX;
 pub(crate) use tokens::{create as tokens_create, list as tokens_list, revoke as tokens_revoke};
 
 use crate::admission::BodyRules;

@@ -35,8 +35,8 @@ use zeroize::Zeroizing;
 /// A name, some dozens of roles.
 const BODY: BodyRules = BodyRules { bytes_max: 64 << 10, time_max: Duration::from_secs(10) };
 
-/// Ten years, as the command line has it: what ends later has no end, and would not be told as such.
-const EXPIRY_MAX_S: u64 = 10 * 365 * 24 * 60 * 60;
+/// Longest life of a token, ten years: what ends later has no end, and would not be told as such.
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,8 +91,9 @@ pub(crate) async fn create(
 pub(crate) fn read_create(body: &[u8]) -> Result<Create, ApiError> {
     let asked: Create =
         understood(body, "{\"name\": \"..\", \"roles\": [\"..\"], \"expires_in_s\": number or absent}")?;
-    if asked.expires_in_s.is_some_and(|seconds| seconds == 0 || seconds > EXPIRY_MAX_S) {
-        return Err(ApiError::BadRequest(format!("expires_in_s: must lie between 1 and {EXPIRY_MAX_S}, ten years")));
+    let longest = TOKEN_LIFE_MAX.as_secs();
+    if asked.expires_in_s.is_some_and(|seconds| seconds == 0 || seconds > longest) {
+        return Err(ApiError::BadRequest(format!("expires_in_s: must lie between 1 and {longest}, ten years")));
     }
     Ok(asked)
 }

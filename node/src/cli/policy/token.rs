@@ -8,6 +8,7 @@ use crate::client::policy::{self, NewToken, Revoked, TokenEntry};
 use crate::files;
 use crate::report::one_line;
 use clap::{Args, Subcommand};
+use consigner_api::TOKEN_LIFE_MAX;
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -89,9 +90,6 @@ const REVOKE_EXAMPLES: &str = "Example:
 When the command returns, no node takes them any more. It may be repeated. Exit codes: 0 all are revoked, 1 none, 2 usage,
 3 some are not known or failed.";
 
-/// Longest life of a token; longer is `never`.
-const EXPIRY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-
 fn expiry(text: &str) -> Result<Duration, String> {
     let said = || "not a time such as 90s, 30min, 12h or 30d, up to ten years".to_owned();
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(said)?);
@@ -104,7 +102,7 @@ fn expiry(text: &str) -> Result<Duration, String> {
     };
     let seconds = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(seconds));
     let expiry = seconds.map(Duration::from_secs).ok_or_else(said)?;
-    if expiry.is_zero() || expiry > EXPIRY_MAX { Err(said()) } else { Ok(expiry) }
+    if expiry.is_zero() || expiry > TOKEN_LIFE_MAX { Err(said()) } else { Ok(expiry) }
 }
 
 /// Runs the command.
