@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
 
+use super::lineage::all;
 use super::numeric::Uint;
 use super::project::{Marks, Table};
 use super::read::{Gap, gaps, unsigned};
@@ -40,8 +41,6 @@ const LINKS: &str = "SELECT after_index, last_index, rows, rows_after, chain_bef
     FROM consigner.batches t";
 
 const TOTAL: &str = "SELECT coalesce(sum(rows), 0)::bigint FROM consigner.batches WHERE cluster = $1";
-
-const LISTED: &str = "SELECT id FROM consigner.clusters WHERE id = $1";
 
 const BASELINES: &str = "SELECT t.last_index, t.validator,
         (SELECT v.public_key FROM consigner.validators v WHERE v.id = t.validator),
@@ -245,21 +244,21 @@ impl Rows {
 /// Rows under a number that no lineage has are in nobody's chain, and in every view: each number is named once. The rows
 /// of other lineages are proven by a verification of their own.
 async fn strays(reader: &Reader<'_>, report: &mut VerifyReport) -> Result<(), ArchiveError> {
+    let lineages = within(reader.limit, all(reader.transaction, reader.limit)).await?;
     let tables = Table::ALL.map(Table::name).into_iter().chain(["batches", "gaps", "baselines"]);
     for table in tables {
         // From number to number by the index that begins with it: no row in between is read.
-        let first = format!("SELECT min(cluster) FROM consigner.{table}");
-        let next = format!("SELECT min(cluster) FROM consigner.{table} WHERE cluster > $1");
-        let mut number = reader.number(&first, &[]).await?;
-        while let Some(found) = number {
-            let place = Place { table: Some(table), ..Place::default() };
-            if reader.number(LISTED, &[(&found, Type::INT4)]).await?.is_none() {
-                report.add(place, FaultKind::Unlisted { number: found });
+        let next = format!("SELECT min(cluster) FROM consigner.{table} WHERE cluster >= $1");
+        let mut from = Some(i32::MIN);
+        while let Some(least) = from {
+            let Some(number) = reader.number(&next, &[(&least, Type::INT4)]).await? else { break };
+            if !lineages.iter().any(|lineage| lineage.id == number) {
+                report.add(Place { table: Some(table), ..Place::default() }, FaultKind::Unlisted { number });
             }
             if report.more_faults > 0 {
                 return Ok(());
             }
-            number = reader.number(&next, &[(&found, Type::INT4)]).await?;
+            from = number.checked_add(1);
         }
     }
     Ok(())
