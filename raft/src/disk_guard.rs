@@ -173,7 +173,7 @@ impl DiskGuard {
     pub(crate) fn has_room_for_healing(&self) -> bool {
         let seen = self.lock();
         let is_near = is_reached(seen.used_percent, self.options.stop_percent, MARGIN);
-        !self.is_stopped() && !is_near && (seen.total_bytes == 0 || seen.free_bytes >= STOP_FREE * 2)
+        !is_near && (seen.total_bytes == 0 || seen.free_bytes >= STOP_FREE * 2)
     }
 
     /// Why this node takes no proposals, if so.
