@@ -8,12 +8,13 @@ pub mod h2;
 pub mod jwt;
 pub mod logs;
 pub mod pki;
+#[path = "../../../raft/tests/support/ports.rs"]
+mod ports;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -62,17 +63,9 @@ pub fn config(name: &str, tls: Option<Arc<ReloadableTls>>) -> DoorConfig {
     DoorConfig { name: name.to_owned(), addr, tls, admit: None, limits: DoorLimits::default() }
 }
 
-/// An address to which a door can come back: its port lies below those that the system gives to others meanwhile.
+/// An address to which a door can come back.
 pub fn lasting() -> SocketAddr {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let process = std::process::id().wrapping_mul(37);
-    loop {
-        let step = process.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        let addr = SocketAddr::from(([127, 0, 0, 1], 10_000 + u16::try_from(step).unwrap()));
-        if std::net::TcpListener::bind(addr).is_ok() {
-            return addr;
-        }
-    }
+    SocketAddr::from(([127, 0, 0, 1], ports::free_port()))
 }
 
 /// Opens a door with a service of its own.

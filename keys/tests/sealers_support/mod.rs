@@ -12,13 +12,14 @@
 #[cfg(feature = "vault")]
 pub mod bao;
 pub mod fake;
+#[path = "../../../raft/tests/support/ports.rs"]
+mod ports;
 
 use consigner_rules::primitives::ClusterId;
+pub use ports::free_port;
 use std::ffi::OsStr;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub const CLUSTER: ClusterId = ClusterId([0xC1; 16]);
@@ -85,20 +86,6 @@ pub fn component(variable: &str, name: &str) -> Option<PathBuf> {
         eprintln!("SKIPPED: no {name} (run .ci/components, or set {variable})");
     }
     found
-}
-
-/// A port that is free now, below the range from which the system gives ports to outgoing connections: of that range one
-/// may be taken before the server has started, even by the connection that looks whether it has.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let process = std::process::id().wrapping_mul(37);
-    loop {
-        let step = process.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        let port = 10_000 + u16::try_from(step).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// Whether this is the child process of the test `name`. If not, runs the test again in a child with the given

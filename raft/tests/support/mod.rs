@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part of this module")]
 
 pub mod mirror;
+mod ports;
 pub mod rights;
 
 use consigner_gate::tls::{ALPN_PEER, client_config};
@@ -18,12 +19,13 @@ use consigner_rules::slashing::AgreedDuty;
 use consigner_rules::{Command, Outcome, Particulars, PublicKey, Root, SealedKey, SignRequest, SigningType};
 use consigner_storage::DiskSpace;
 use mirror::Mirror;
+use ports::free_port;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use rights::Rights;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -323,20 +325,6 @@ pub fn copy_dir(from: &Path, to: &Path) {
             copy_dir(&entry.path(), &target);
         } else if let Err(error) = std::fs::copy(entry.path(), &target) {
             assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
-        }
-    }
-}
-
-/// A port that stays free while its node is down: below those that the system gives to outgoing connections, of which
-/// the tests beside this one make many.
-fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let process = std::process::id().wrapping_mul(101);
-    loop {
-        let number = process.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
-        let port = 10_000 + u16::try_from(number).unwrap();
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
         }
     }
 }
