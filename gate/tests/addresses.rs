@@ -1,7 +1,7 @@
 //! Who may knock from where, directly and behind a balancer.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-#![allow(clippy::print_stderr, reason = "what a test skips must be seen")]
+#![expect(clippy::print_stderr, reason = "what a test skips must be seen")]
 
 mod support;
 

@@ -1,15 +1,14 @@
 //! A development cluster whose archive is the test's Postgres, and what is asked of both.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use crate::archive_db::archive_db;
 use crate::common::{Dev, START, STOP, attestation, deployment, free_base_port, mainnet};
 use crate::postgres::{OWNER, PASSWORD, Postgres, READER, WRITER};
 use consigner_node::client::ClusterClient;
 use consigner_node::client::faults;
 use consigner_node::client::signing::{Chain, Signed, public_keys, sign};
 use consigner_rules::PublicKey;
-use consigner_storage::archive::{
-    Archive, ArchiveDb, ChannelBinding, PasswordSource, Roles, ServerProof, migrate, verify,
-};
+use consigner_storage::archive::{Archive, Roles, migrate, verify};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
@@ -217,17 +216,7 @@ impl<'p> Site<'p> {
     }
 
     async fn connect(&self, role: &str) -> Archive {
-        let identity =
-            Some((self.postgres.path(&format!("{role}.pem")), self.postgres.path(&format!("{role}-key.pem"))));
-        let database = ArchiveDb {
-            url: self.postgres.url(role, "archive"),
-            password: PasswordSource::File(self.postgres.path("password")),
-            server: ServerProof::Tls { ca: self.postgres.path("ca.pem"), identity },
-            channel_binding: ChannelBinding::Require,
-            deadline: DEADLINE,
-            application: "a test of the archive",
-        };
-        database.connect().await.unwrap()
+        archive_db(self.postgres, role, "archive", DEADLINE).connect().await.unwrap()
     }
 }
 

@@ -1,5 +1,4 @@
 //! A database that lost everything gets back what any node still has, and says what none has.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use crate::postgres::Postgres;
 use crate::site::Site;

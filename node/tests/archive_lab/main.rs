@@ -3,6 +3,8 @@
 #![cfg(feature = "postgres")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+#[path = "../../../storage/tests/support/archive_db.rs"]
+mod archive_db;
 mod backfill;
 #[path = "../../../storage/tests/support/postgres.rs"]
 mod postgres;

@@ -1,15 +1,13 @@
 //! A cluster in this process, its exporters, their database.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use crate::archive_db::archive_db;
 use crate::postgres::{OWNER, Postgres, READER, WRITER};
 use crate::support::{DEADLINE, Lab, attestation, sign, steady, until};
 use consigner_api::{ArchiveAccess, ArchiveFault, ArchiveTrouble, Backfilled, ExporterState, ExporterStatus};
 use consigner_node::archive::{DatabaseArchive, start};
 use consigner_node::config::archive::{PostgresConfig, PostgresPassword, PostgresServer};
 use consigner_raft::{Cluster, DiskOptions, Leadership, OutboxOptions};
-use consigner_storage::archive::{
-    Archive, ArchiveDb, ChannelBinding, PasswordSource, Roles, ServerProof, VerifyReport, migrate, verify,
-};
+use consigner_storage::archive::{Archive, Roles, VerifyReport, migrate, verify};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -188,17 +186,7 @@ impl<'p> Site<'p> {
     }
 
     async fn connect(&self, role: &str) -> Archive {
-        let identity =
-            Some((self.postgres.path(&format!("{role}.pem")), self.postgres.path(&format!("{role}-key.pem"))));
-        let database = ArchiveDb {
-            url: self.postgres.url(role, self.database),
-            password: PasswordSource::File(self.postgres.path("password")),
-            server: ServerProof::Tls { ca: self.postgres.path("ca.pem"), identity },
-            channel_binding: ChannelBinding::Require,
-            deadline: DEADLINE,
-            application: "a test of the archive",
-        };
-        database.connect().await.unwrap()
+        archive_db(self.postgres, role, self.database, DEADLINE).connect().await.unwrap()
     }
 }
 

@@ -1,6 +1,5 @@
 //! A database whose disk is full, and one that takes a question and never answers: both are named, signing goes on until
 //! the outbox is full, and everything resumes by itself.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use crate::postgres::Postgres;
 use crate::site::Site;

@@ -4,12 +4,11 @@ use consigner_rules::archive::{ArchiveMark, ArchiveRow, archive_rows};
 use consigner_rules::command::{ClusterIdentity, HistoryImport, ImportedAttestation, ImportedBlock};
 use consigner_rules::primitives::ClusterId;
 use consigner_rules::{AgreedDuty, Change, PublicKey, Root, Violation};
-use consigner_storage::archive::{
-    Archive, ArchiveDb, ArchiveError, ChannelBinding, Lineage, PasswordSource, Roles, ServerProof, migrate,
-};
+use consigner_storage::archive::{Archive, ArchiveDb, ArchiveError, ChannelBinding, Lineage, Roles, migrate};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::support::archive_db::archive_db;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{OWNER, Postgres, READER, WRITER};
 
@@ -52,16 +51,7 @@ impl Servers {
 
     /// Straight, with everything as it should be.
     pub fn db(&self, role: &str, database: &str) -> ArchiveDb {
-        let postgres = &self.postgres;
-        let identity = (postgres.path(&format!("{role}.pem")), postgres.path(&format!("{role}-key.pem")));
-        ArchiveDb {
-            url: postgres.url(role, database),
-            password: PasswordSource::File(postgres.path("password")),
-            server: ServerProof::Tls { ca: postgres.path("ca.pem"), identity: Some(identity) },
-            channel_binding: ChannelBinding::Require,
-            deadline: DEADLINE,
-            application: "consigner test",
-        }
+        archive_db(&self.postgres, role, database, DEADLINE)
     }
 
     /// The writer's, through this door.
