@@ -1,4 +1,6 @@
 //! `consigner keys` as an operator uses it: the real binary against three real nodes.
+//!
+//! Longer than other files: the tests share one way to start nodes, make keystores and read answers, and little else.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;

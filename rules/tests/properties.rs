@@ -2,7 +2,8 @@
 //!
 //! `Checked` asserts after every batch: no watermark falls (S3), equal nodes agree (S8), the batch split into single
 //! commands gives the same, the incremental digest is the recomputed one, and the records handed to the store are the
-//! state. The tests here add the oracle, the codec and the interchange.
+//! state. The tests here add the oracle, the codec and the interchange. Longer than other files: half of it makes the random
+//! commands that all of them are tried with.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
